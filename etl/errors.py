@@ -1,0 +1,128 @@
+"""Everything that can go wrong, in one tree.
+
+EtlError
+├── UsageError               a wrong option, file or name: exit 2
+│   ├── ConfigError          settings that cannot work; carries every problem found
+│   └── SchemaOutOfDate      the database is not at this version's schema
+├── RecordError              one record cannot become rows; it goes to quarantine
+├── ApiError                 carries method, path, status and request id where known
+│   ├── TransientApiError    worth another try (408, 409, 429, 5xx, timeout, cut connection)
+│   │   └── LongWait         the server asks for more patience than one run has
+│   ├── ApiRefused           will not get better by itself (401, 403, 404, quota, redirect, TLS)
+│   └── ApiContractError     it answered, but not in the shape we know
+└── StoreError               the database refused or vanished
+    ├── LeaseHeld            another writer is at work: exit 4
+    └── LeaseLost            another writer took over while we worked
+
+The docstring of a class is its message when none is given.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+
+
+class EtlError(Exception):
+    """Something in ftmirror went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
+
+
+class UsageError(EtlError):
+    """The command cannot be run like this."""
+
+
+class ConfigError(UsageError):
+    """The settings cannot work as they are."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class SchemaOutOfDate(UsageError):
+    """The database is not at this version's schema. Run `ftmirror db upgrade`, then try again."""
+
+
+class RecordError(EtlError):
+    """This record cannot become rows."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Which request an API error belongs to, and what came back. Never holds a key."""
+
+    #: Path below the base URL, as `/fine_tuning/jobs`; no query.
+    path: str
+    status: int | None = None
+    #: The server's `x-request-id`, which its support asks for.
+    request_id: str | None = None
+    #: `error.code` of the body, where there was one.
+    code: str | None = None
+
+    def __str__(self) -> str:
+        parts = [f"GET {self.path}"]
+        if self.status is not None:
+            parts.append(f"HTTP {self.status}")
+        if self.code:
+            parts.append(f"code {self.code}")
+        if self.request_id:
+            parts.append(f"request id {self.request_id}")
+        return ", ".join(parts)
+
+
+class ApiError(EtlError):
+    """The API did not give what was asked for."""
+
+    def __init__(self, message: str, exchange: Exchange) -> None:
+        self.exchange = exchange
+        super().__init__(f"{message} ({exchange})")
+
+
+class TransientApiError(ApiError):
+    """The API failed in a way that may pass."""
+
+    def __init__(
+        self,
+        message: str,
+        exchange: Exchange,
+        *,
+        retry_after: float | None = None,
+        retry: bool = True,
+    ) -> None:
+        #: Seconds the server asked us to wait, or None.
+        self.retry_after = retry_after
+        #: False where the server itself said `x-should-retry: false`.
+        self.retry = retry
+        super().__init__(message, exchange)
+
+
+class LongWait(TransientApiError):
+    """The server asks for a longer wait than one run should sleep through."""
+
+
+class ApiRefused(ApiError):
+    """The API refused, and will do so again until somebody changes something."""
+
+
+class ApiContractError(ApiError):
+    """The API answered in a shape that this version does not know."""
+
+
+class StoreError(EtlError):
+    """The database refused the work, or went away."""
+
+
+class LeaseHeld(StoreError):
+    """Another writer holds the lease of this database."""
+
+    def __init__(self, message: str, *, holder: str) -> None:
+        #: Who holds it, as `host, pid 42, since 2026-01-31 09:30:00 UTC`.
+        self.holder = holder
+        super().__init__(message)
+
+
+class LeaseLost(StoreError):
+    """Another writer took the lease over while this one worked; nothing more was written."""
