@@ -1,1 +1,1 @@
-
+"""The SQL end: engine, types, tables, and the transactions that keep them true."""

@@ -1,1 +1,1 @@
-
+"""What training costs: pure rules that know neither the API nor a database."""

@@ -1,0 +1,326 @@
+"""Records turned into what must be written, and those refused. Pure: no API, no database.
+
+The store looks up what the ledger knows of the ids (`Known`), `build` decides, the store writes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+from sqlalchemy import Table
+
+from etl import jsontext
+from etl.errors import EtlError, RecordError
+from etl.fields import Drift, key
+from etl.record import Origin, Record
+from etl.resource import Resource, Row
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A record that cannot become rows, with the reason a person can act on."""
+
+    payload: bytes
+    reason: str
+    record_id: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of the payload: the same bad record seen again is the same refusal."""
+        return blake2b(self.payload, digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the ledger holds of one id before a batch."""
+
+    version: int
+    #: The highest version number given out so far.
+    last_version: int
+    origin: Origin
+    digest: str
+    canonical_digest: str
+    missing_since: datetime | None = None
+    #: The rest is looked up for an import only, which must not move a record back.
+    current: Record | None = None
+    #: When the API last showed the current state.
+    confirmed_at: datetime | None = None
+    #: Canonical digests of the states that were superseded.
+    superseded: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Line:
+    """A state to be written to the ledger."""
+
+    record: Record
+    version: int
+    last_version: int
+
+
+@dataclass(frozen=True)
+class Touch:
+    """An unchanged record whose ledger line needs a word: new bytes, or found again."""
+
+    id: str
+    digest: str
+
+
+@dataclass
+class Batch:
+    """What one transaction has to write for some records of one resource."""
+
+    resource: Resource
+    #: Rows of every record that is new or changed, by table.
+    rows: dict[Table, list[dict[str, Any]]] = field(default_factory=dict)
+    created: list[Line] = field(default_factory=list)
+    #: Records whose line in the ledger is replaced; the old line becomes a version.
+    updated: list[Line] = field(default_factory=list)
+    #: States that go straight to the versions: passed within the batch, or older.
+    versions: list[Line] = field(default_factory=list)
+    #: Records that keep their state while a version was added: id to last number given out.
+    renumbered: dict[str, int] = field(default_factory=dict)
+    touched: list[Touch] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    #: How often each thing was seen, and one example of it.
+    drift: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    #: Ids that are now in the mirror as the API has them.
+    settled: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("records", "created", "updated", "unchanged", "older", "quarantined"), 0
+        )
+    )
+
+    @property
+    def writes(self) -> bool:
+        """Is there anything to write beside the bookkeeping of runs?"""
+        return bool(
+            self.created
+            or self.updated
+            or self.versions
+            or self.touched
+            or self.refused
+            or self.drift
+        )
+
+
+def read(
+    resource: Resource, text: bytes, origin: Origin, observed_at: datetime | None
+) -> Record | Refusal:
+    """One record of a page or a file, or why it cannot be one."""
+    identifier = jsontext.item_id(text)
+    try:
+        if identifier is None:
+            value = jsontext.decode(text)
+            if not isinstance(value, dict):
+                raise RecordError("no JSON object")
+            identifier = value.get("id")
+        identifier = key(identifier, "id", resource.id_length)
+    except jsontext.NotJson as error:
+        return Refusal(text, f"not JSON: {error}")
+    except RecordError as error:
+        return Refusal(text, str(error))
+    return Record(resource.name, identifier, text, origin, observed_at=observed_at)
+
+
+def build(
+    resource: Resource,
+    items: Sequence[Record | Refusal],
+    known: Mapping[str, Known],
+    *,
+    importing: bool = False,
+) -> Batch:
+    """Decide for each record, in order, whether it is new, changed, unchanged, older or refused.
+
+    `known` holds the ledger's line of every id that has one. Raises EtlError when a resource made
+    a row that does not fit its table, which is a mistake in the resource.
+    """
+    batch = Batch(resource)
+    states: dict[str, _State] = {}
+    batch.counts["records"] = len(items)
+    for item in items:
+        if isinstance(item, Refusal):
+            batch.refused.append(item)
+            continue
+        state = states.get(item.id)
+        if state is None:
+            state = states[item.id] = _State(known.get(item.id))
+        try:
+            _take(batch, state, item, importing=importing)
+        except RecordError as error:
+            batch.refused.append(Refusal(item.payload, str(error), item.id))
+    for identifier, state in states.items():
+        _settle(batch, identifier, state)
+    batch.counts["quarantined"] = len(batch.refused)
+    _check_shape(batch.rows)
+    return batch
+
+
+class _State:
+    """Where one id stands while a batch is decided, record after record."""
+
+    def __init__(self, known: Known | None) -> None:
+        self.known = known
+        #: The current state, once this batch brought one.
+        self.record: Record | None = None
+        self.rows: list[Row | Drift] = []
+        self.version = known.version if known else 0
+        self.last_version = known.last_version if known else 0
+        self.superseded = set(known.superseded) if known else set()
+        self.is_missing = known is not None and known.missing_since is not None
+        self.touched: str | None = None
+
+    @property
+    def origin(self) -> Origin | None:
+        if self.record is not None:
+            return self.record.origin
+        return self.known.origin if self.known else None
+
+    @property
+    def current(self) -> Record | None:
+        return self.record or (self.known.current if self.known else None)
+
+    def digests(self) -> tuple[str | None, str | None]:
+        if self.record is not None:
+            return self.record.digest, self.record.canonical_digest
+        if self.known is not None:
+            return self.touched or self.known.digest, self.known.canonical_digest
+        return None, None
+
+
+def _take(batch: Batch, state: _State, record: Record, *, importing: bool) -> None:
+    if state.origin is None:
+        _become(batch, state, record)
+        batch.counts["created"] += 1
+        return
+    record, taken_over = _adopt(state, state.origin, record, importing=importing)
+    digest, canonical_digest = state.digests()
+    if not taken_over and record.digest == digest:
+        _found_again(state, importing=importing)
+        batch.counts["unchanged"] += 1
+    elif not taken_over and record.canonical_digest == canonical_digest:
+        state.touched = record.digest
+        _found_again(state, importing=importing)
+        batch.counts["unchanged"] += 1
+    elif importing and _is_passed(state, record):
+        batch.counts["unchanged"] += 1
+    elif importing and _is_older(batch.resource, state, record):
+        # Rows are made all the same: what cannot become rows is refused, whenever it was said.
+        _rows(batch.resource, record)
+        state.last_version += 1
+        batch.versions.append(Line(record, state.last_version, state.last_version))
+        state.superseded.add(record.canonical_digest)
+        batch.counts["older"] += 1
+    else:
+        _become(batch, state, record)
+        _found_again(state, importing=importing)
+        batch.counts["updated"] += 1
+
+
+def _adopt(state: _State, owner: Origin, record: Record, *, importing: bool) -> tuple[Record, bool]:
+    """The record under the source that owns it, and whether another source takes it over."""
+    if record.origin.id_space != owner.id_space:
+        raise RecordError(
+            f"the id belongs to id space {owner.id_space!r} (source {owner.source!r}) "
+            f"and arrived from id space {record.origin.id_space!r}"
+        )
+    if record.origin.source == owner.source:
+        return record, False
+    if state.is_missing and not importing:
+        return record, True
+    return replace(record, origin=owner), False
+
+
+def _become(batch: Batch, state: _State, record: Record) -> None:
+    rows = _rows(batch.resource, record)
+    record.canonical_digest  # noqa: B018 - refuse now what cannot be compared later
+    if state.record is not None:
+        batch.versions.append(Line(state.record, state.version, state.version))
+    if digest := state.digests()[1]:
+        state.superseded.add(digest)
+    state.last_version += 1
+    state.version = state.last_version
+    state.record, state.rows = record, rows
+
+
+def _rows(resource: Resource, record: Record) -> list[Row | Drift]:
+    try:
+        return list(resource.rows(record))
+    except RecordError:
+        raise
+    except Exception as error:
+        # A normaliser met something nobody thought of. The record is kept, the others go on.
+        log.debug("%s %s could not be read", resource.name, record.id, exc_info=True)
+        raise RecordError(
+            f"this version cannot read it: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _found_again(state: _State, *, importing: bool) -> None:
+    """A listing shows the record, so it is not missing; a saved file shows nothing of the sort."""
+    if state.is_missing and not importing:
+        state.is_missing = False
+        state.touched = state.digests()[0]
+
+
+def _is_passed(state: _State, record: Record) -> bool:
+    """Is this a state that the record left behind, with nothing to say that it came back?"""
+    return record.observed_at is None and record.canonical_digest in state.superseded
+
+
+def _is_older(resource: Resource, state: _State, record: Record) -> bool:
+    """Would this state move the record back? Only asked of imports: what the API says is now."""
+    current = state.current
+    if current is None:
+        return False
+    was_final = resource.is_final(current)
+    if was_final != resource.is_final(record):
+        # An end comes after whatever was said of the open job, whenever that was.
+        return was_final
+    last_said = current.observed_at
+    if state.record is None and state.known and state.known.confirmed_at:
+        last_said = max(last_said or state.known.confirmed_at, state.known.confirmed_at)
+    if last_said is not None:
+        return record.observed_at is None or record.observed_at < last_said
+    return resource.progress(record) < resource.progress(current)
+
+
+def _settle(batch: Batch, identifier: str, state: _State) -> None:
+    if state.record is not None:
+        line = Line(state.record, state.version, state.last_version)
+        (batch.updated if state.known else batch.created).append(line)
+        _collect(batch, state.rows)
+    elif state.known is not None:
+        if state.last_version != state.known.last_version:
+            batch.renumbered[identifier] = state.last_version
+        if state.touched is not None:
+            batch.touched.append(Touch(identifier, state.touched))
+    if state.origin is not None:
+        batch.settled.append(identifier)
+
+
+def _collect(batch: Batch, rows: Iterable[Row | Drift]) -> None:
+    for row in rows:
+        if isinstance(row, Drift):
+            times, _ = batch.drift.get((row.path, row.kind), (0, ""))
+            batch.drift[row.path, row.kind] = times + 1, row.example
+        else:
+            batch.rows.setdefault(row.table, []).append(row.values)
+
+
+def _check_shape(rows: Mapping[Table, list[dict[str, Any]]]) -> None:
+    """Refuse rows whose keys are not exactly the columns: SQLAlchemy would fill in NULL."""
+    for table, values in rows.items():
+        columns = set(table.columns.keys())
+        for row in values:
+            if row.keys() != columns:
+                odd = ", ".join(sorted(row.keys() ^ columns))
+                raise EtlError(f"a row of {table.name} does not fit its table: {odd}")

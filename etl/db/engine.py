@@ -1,0 +1,151 @@
+"""One engine for one database: the URL, what each database needs said, and its errors."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, SQLAlchemyError
+
+from etl.errors import ConfigError, StoreError
+
+#: What people write, and the driver that this project ships for it.
+DRIVERS = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+#: The extra that brings a driver.
+EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
+#: Seconds that SQLite waits for another writer before it gives up.
+BUSY_SECONDS = 10.0
+
+
+class RowsRefused(StoreError):  # noqa: N818 - like its siblings, it says what happened
+    """The database will not take these rows, whatever the reason; other rows may be fine."""
+
+
+def database_url(url: str) -> URL:
+    """The URL with the driver spelled out. Raises ConfigError for one that cannot work."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigError(["the database URL cannot be read; see the README for examples"]) from (
+            None if "@" in url else error
+        )
+    known = DRIVERS.get(parsed.drivername.split("+")[0])
+    if known is None:
+        raise ConfigError(
+            [f"the database {parsed.drivername!r} is not known; known are: {', '.join(DRIVERS)}"]
+        )
+    if "+" not in parsed.drivername:
+        parsed = parsed.set(drivername=known)
+    return parsed
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file of a SQLite URL; None for another database or one in memory."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    return Path(str(url.database))
+
+
+def shown(url: URL) -> str:
+    """The URL as people may see it: without its password."""
+    return url.render_as_string(hide_password=True)
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for this URL, set up alike on every database. Nothing is connected yet.
+
+    Raises ConfigError for an unknown database or a driver that is not installed.
+    """
+    parsed = database_url(url)
+    name = parsed.get_backend_name()
+    try:
+        if name == "sqlite":
+            return _sqlite(parsed)
+        if name == "postgresql":
+            return create_engine(parsed, pool_pre_ping=True)
+        return _mysql(parsed)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(name, name)
+        raise ConfigError(
+            [f"{shown(parsed)} needs the driver {error.name}: pip install 'ftmirror[{extra}]'"]
+        ) from error
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    path = sqlite_file(url)
+
+    @event.listens_for(engine, "do_connect")
+    def create_private(*_: Any) -> None:
+        # Only its owner may read a new mirror; SQLite itself would leave that to the umask.
+        if path is not None and not path.exists() and path.parent.is_dir():
+            with suppress(FileExistsError, PermissionError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: sqlite3.Connection, _: Any) -> None:
+        # The driver would begin transactions late and never around DDL; `begin` below does it.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        # A reader that turns writer may find the file changed since, so a writer says so at once.
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _mysql(url: URL) -> Engine:
+    engine = create_engine(
+        url.update_query_dict({"charset": "utf8mb4"}), pool_pre_ping=True, pool_recycle=3600
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _: Any) -> None:
+        # Strict, whatever the server's default: a value that does not fit is never cut.
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION time_zone='+00:00', sql_mode='TRADITIONAL'")
+
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that will write."""
+    with engine.execution_options(writes=True).begin() as connection:
+        yield connection
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Errors of SQLAlchemy and the drivers as our own, without statements or parameters.
+
+    Raises RowsRefused where the rows themselves were the reason, StoreError otherwise.
+    """
+    try:
+        yield
+    except DataError as error:
+        raise RowsRefused(_said(error)) from error
+    except DBAPIError as error:
+        raise StoreError(f"the database failed: {_said(error)}") from error
+    except SQLAlchemyError as error:
+        raise StoreError(f"the database failed: {type(error).__name__}") from error
+
+
+def _said(error: DBAPIError) -> str:
+    """What the driver said, in one line."""
+    return " ".join(str(error.orig).split())

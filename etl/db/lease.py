@@ -1,0 +1,189 @@
+"""One writer a database: the lease that every writing command takes.
+
+A lease carries a token that grows with every holder. The first statement of every writing
+transaction renews the lease under the token (`Lease.fence`); where that changes no row, somebody
+else holds it, and the transaction ends before it wrote anything. Between transactions a beat
+renews it, on a connection of its own, so that a slow page does not look like a dead process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, insert, literal_column, select, update
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.sql.elements import ColumnElement
+
+from etl.db.engine import database_errors, writing
+from etl.db.tables import lease_metadata, leases
+from etl.db.types import UtcDateTime
+from etl.errors import LeaseHeld, LeaseLost
+
+log = logging.getLogger(__name__)
+
+NAME = "writer"
+#: Seconds between two beats, and without a beat until a holder counts as dead.
+BEAT = 5.0
+EXPIRES = 30.0
+
+#: The database's own clock in UTC: hosts may disagree about the time, one database does not.
+_CLOCK = {
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now')",
+    "postgresql": "(clock_timestamp() AT TIME ZONE 'UTC')",
+    "mysql": "UTC_TIMESTAMP(6)",
+    "mariadb": "UTC_TIMESTAMP(6)",
+}
+
+
+def database_now(dialect: str) -> ColumnElement[datetime]:
+    """The database's clock, as an expression in UTC."""
+    return literal_column(_CLOCK[dialect], UtcDateTime())
+
+
+class Lease:
+    """A lease that this process holds."""
+
+    def __init__(self, engine: Engine, token: int) -> None:
+        self._engine = engine
+        self.token = token
+        self.is_lost = False
+
+    def fence(self, connection: Connection) -> None:
+        """Renew the lease as the first statement of a transaction. Raises LeaseLost."""
+        if not self._renew(connection):
+            self.is_lost = True
+            raise LeaseLost
+
+    def _renew(self, connection: Connection) -> bool:
+        renewed = connection.execute(
+            update(leases)
+            .where(
+                leases.c.name == NAME,
+                leases.c.token == self.token,
+                leases.c.released_at.is_(None),
+            )
+            .values(renewed_at=database_now(connection.dialect.name))
+        )
+        return renewed.rowcount == 1
+
+    def beat(self) -> None:
+        """Renew the lease between transactions; skipped while our own batch locks the database."""
+        try:
+            with self._engine.connect() as connection:
+                if self._engine.dialect.name == "sqlite":
+                    connection.exec_driver_sql("PRAGMA busy_timeout=0")
+                if not self._renew(connection):
+                    self.is_lost = True
+                connection.commit()
+                if self._engine.dialect.name == "sqlite":
+                    connection.invalidate()  # its waiting time is not for others
+        except OperationalError as error:
+            log.debug("a beat of the lease was skipped: %s", error.orig)
+
+    def release(self) -> None:
+        """Give the lease back; one that was lost is no longer ours to give."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(leases)
+                .where(leases.c.name == NAME, leases.c.token == self.token)
+                .values(released_at=database_now(connection.dialect.name))
+            )
+
+
+def ensure(engine: Engine) -> None:
+    """Make the table of leases where it is not there yet. Raises StoreError."""
+    with database_errors():
+        lease_metadata.create_all(engine)
+
+
+@contextmanager
+def hold(engine: Engine, command: str) -> Iterator[Lease]:
+    """Take the lease for the length of a block, with a beat of its own.
+
+    Raises LeaseHeld where somebody holds it; the table must be there (`ensure`).
+    """
+    with database_errors():
+        lease = _take(engine, command)
+    stop = threading.Event()
+    beat = threading.Thread(target=_beats, args=(lease.beat, stop), name="lease", daemon=True)
+    beat.start()
+    try:
+        yield lease
+    finally:
+        stop.set()
+        beat.join()
+        if not lease.is_lost:
+            with database_errors():
+                lease.release()
+
+
+def _beats(beat: Callable[[], None], stop: threading.Event) -> None:
+    while not stop.wait(BEAT):
+        beat()
+
+
+def _take(engine: Engine, command: str) -> Lease:
+    """Swap the token for the next one, if nobody living holds it."""
+    with writing(engine) as connection:
+        now = database_now(engine.dialect.name)
+        line = connection.execute(
+            select(leases, now.label("now")).where(leases.c.name == NAME)
+        ).one_or_none()
+        token = 1 if line is None else line.token + 1
+        holder: dict[str, Any] = {
+            "token": token,
+            "host": socket.gethostname()[:255],
+            "pid": os.getpid(),
+            "command": command[:64],
+            "acquired_at": now,
+            "renewed_at": now,
+            "released_at": None,
+        }
+        if line is None:
+            try:
+                connection.execute(insert(leases).values(name=NAME, **holder))
+            except IntegrityError as error:
+                raise LeaseHeld(_busy("another process"), holder="another process") from error
+            return Lease(engine, token)
+        if not _is_free(line):
+            raise LeaseHeld(_busy(_who(line)), holder=_who(line))
+        swapped = connection.execute(
+            update(leases).where(leases.c.name == NAME, leases.c.token == line.token).values(holder)
+        )
+        if swapped.rowcount != 1:
+            raise LeaseHeld(_busy("another process"), holder="another process")
+        return Lease(engine, token)
+
+
+def _is_free(line: Row[Any]) -> bool:
+    if line.released_at is not None:
+        return True
+    if line.now - line.renewed_at > timedelta(seconds=EXPIRES):
+        return True
+    return line.host == socket.gethostname()[:255] and not _is_alive(line.pid)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _who(line: Row[Any]) -> str:
+    since = line.acquired_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"`ftmirror {line.command}` on {line.host}, pid {line.pid}, since {since}"
+
+
+def _busy(holder: str) -> str:
+    return f"another writer is at work on this database: {holder}"

@@ -1,0 +1,171 @@
+"""Our own bookkeeping: the ledger, how far lists were read, runs, quarantine and drift.
+
+The tables of what is mirrored stand in `etl/resources/`, one file a resource, in the same
+`metadata`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Index, Integer, MetaData, Table
+
+from etl.db.types import BigInt, Json, LongText, Name, UtcDateTime
+
+metadata = MetaData()
+
+#: Longest id any ledger key takes, in characters; a longer one is quarantined, never cut.
+ID_LENGTH = 255
+
+
+def _ledger_columns() -> list[Column[object]]:
+    """What both halves of the ledger say of one observed state of a record."""
+    return [
+        Column("id_space", Name(64), nullable=False),
+        Column("source", Name(64), nullable=False),
+        Column("provider", Name(64), nullable=False),
+        Column("project_id", Name()),
+        Column("parent_id", Name()),
+        Column("position", BigInt),
+        # As received; `payload_encoding` says how to get the bytes back from the text.
+        Column("payload", LongText(), nullable=False),
+        Column("payload_encoding", Name(16), nullable=False),
+        Column("digest", Name(32), nullable=False),
+        Column("canonical_digest", Name(32), nullable=False),
+        # When the API said so: NULL for a state that was imported without `--observed-at`.
+        Column("observed_at", UtcDateTime()),
+        # When, and by which run, this mirror took it in.
+        Column("changed_at", UtcDateTime(), nullable=False),
+        Column("run_id", BigInt, nullable=False),
+    ]
+
+
+records = Table(
+    "records",
+    metadata,
+    Column("resource", Name(64), primary_key=True),
+    Column("id", Name(ID_LENGTH), primary_key=True),
+    Column("version", Integer, nullable=False),
+    # The highest number given out, here or in record_versions: the next change takes one more.
+    Column("last_version", Integer, nullable=False),
+    *_ledger_columns(),
+    Column("first_seen_at", UtcDateTime(), nullable=False),
+    Column("missing_since", UtcDateTime()),
+)
+
+record_versions = Table(
+    "record_versions",
+    metadata,
+    Column("resource", Name(64), primary_key=True),
+    Column("id", Name(ID_LENGTH), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    *_ledger_columns(),
+)
+
+frontiers = Table(
+    "frontiers",
+    metadata,
+    Column("source", Name(64), primary_key=True),
+    Column("resource", Name(64), primary_key=True),
+    # '' for a list that belongs to no parent.
+    Column("parent_id", Name(), primary_key=True),
+    # The newest ids when the list was last read without a gap, newest first.
+    Column("newest_ids", Json()),
+    # The listing under way: where it stands, and when it began.
+    Column("cursor", Name()),
+    Column("listing_started_at", UtcDateTime()),
+    # When the last listing that reached its end had begun.
+    Column("listed_at", UtcDateTime()),
+)
+
+COUNTS = (
+    "pages",
+    "requests",
+    "retries",
+    "records",
+    "created",
+    "updated",
+    "unchanged",
+    "older",
+    "missing",
+    "quarantined",
+)
+
+
+def _count_columns() -> list[Column[int]]:
+    return [Column(name, BigInt, nullable=False) for name in COUNTS]
+
+
+sync_runs = Table(
+    "sync_runs",
+    metadata,
+    Column("id", BigInt, primary_key=True, autoincrement=True),
+    Column("started_at", UtcDateTime(), nullable=False),
+    Column("finished_at", UtcDateTime()),
+    Column("status", Name(16), nullable=False),
+    Column("mode", Name(16), nullable=False),
+    Column("error", LongText()),
+    *_count_columns(),
+)
+
+sync_resource_runs = Table(
+    "sync_resource_runs",
+    metadata,
+    Column("run_id", BigInt, primary_key=True, autoincrement=False),
+    Column("source", Name(64), primary_key=True),
+    Column("resource", Name(64), primary_key=True),
+    Column("started_at", UtcDateTime(), nullable=False),
+    Column("finished_at", UtcDateTime()),
+    Column("status", Name(16), nullable=False),
+    # False for a run that was asked for some of the records only (`--metadata`, an import).
+    Column("is_whole", Boolean(create_constraint=False), nullable=False),
+    Column("error", LongText()),
+    *_count_columns(),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", BigInt, primary_key=True, autoincrement=True),
+    Column("run_id", BigInt, nullable=False),
+    Column("source", Name(64), nullable=False),
+    Column("resource", Name(64), nullable=False),
+    Column("record_id", Name(ID_LENGTH)),
+    Column("reason", LongText(), nullable=False),
+    Column("payload", LongText(), nullable=False),
+    Column("payload_encoding", Name(16), nullable=False),
+    # Of the payload, so that the same bad record seen again is one line.
+    Column("digest", Name(32), nullable=False),
+    Column("first_seen_at", UtcDateTime(), nullable=False),
+    Column("last_seen_at", UtcDateTime(), nullable=False),
+    Column("resolved_at", UtcDateTime()),
+    Index("quarantine_by_digest", "resource", "digest"),
+)
+
+drift = Table(
+    "drift",
+    metadata,
+    Column("resource", Name(64), primary_key=True),
+    Column("path", Name(ID_LENGTH), primary_key=True),
+    Column("kind", Name(64), primary_key=True),
+    Column("example", LongText()),
+    Column("first_seen_at", UtcDateTime(), nullable=False),
+    Column("last_seen_at", UtcDateTime(), nullable=False),
+    Column("occurrences", BigInt, nullable=False),
+)
+
+# Made before the first migration and outside Alembic: the lease guards the migrations too.
+lease_metadata = MetaData()
+
+leases = Table(
+    "leases",
+    lease_metadata,
+    Column("name", Name(32), primary_key=True),
+    # Grows with every holder; a writing transaction that names an old one changes nothing.
+    Column("token", BigInt, nullable=False),
+    Column("host", Name(), nullable=False),
+    Column("pid", BigInt, nullable=False),
+    Column("command", Name(64), nullable=False),
+    # By the database's clock.
+    Column("acquired_at", UtcDateTime(), nullable=False),
+    Column("renewed_at", UtcDateTime(), nullable=False),
+    Column("released_at", UtcDateTime()),
+)

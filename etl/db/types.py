@@ -1,0 +1,124 @@
+"""Column types that mean the same on SQLite, PostgreSQL, MariaDB and MySQL.
+
+Migrations import this module and nothing else of ours, so a type that has shipped never changes
+its meaning: a new need gets a new type.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Double, Integer, String, Text
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
+
+#: Byte by byte, and a trailing space counts: ids that differ in letter case are two ids.
+MARIADB_COLLATION = "utf8mb4_nopad_bin"
+MYSQL_COLLATION = "utf8mb4_0900_bin"
+
+BigInt = BigInteger().with_variant(Integer(), "sqlite")
+Float: Double[float] = Double()
+
+
+def _collation(dialect: Dialect) -> str | None:
+    """What to ask of databases that fold letter case unless told; the others compare bytes."""
+    return {"mariadb": MARIADB_COLLATION, "mysql": MYSQL_COLLATION}.get(dialect.name)
+
+
+class Name(TypeDecorator[str]):
+    """Short text, in keys and in what people group by: VARCHAR, 255 characters unless told."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int = 255) -> None:
+        self.length = length
+        super().__init__(length)
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """A VARCHAR that compares byte by byte, trailing spaces included."""
+        if collation := _collation(dialect):
+            return dialect.type_descriptor(mysql.VARCHAR(self.length, collation=collation))
+        return dialect.type_descriptor(String(self.length))
+
+
+class LongText(TypeDecorator[str]):
+    """Text of any length: payloads, messages, graders. MariaDB's own TEXT ends at 64 kB."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """LONGTEXT on MariaDB and MySQL, TEXT elsewhere."""
+        if collation := _collation(dialect):
+            return dialect.type_descriptor(mysql.LONGTEXT(collation=collation))
+        return dialect.type_descriptor(Text())
+
+
+class _PostgresJson(UserDefinedType[str]):
+    """PostgreSQL's `json`, written as text: SQLAlchemy's own type would encode it once more."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The type's name in DDL."""
+        return "JSON"
+
+
+class Json(TypeDecorator[Any]):
+    """A JSON value: bound as JSON text (or None for SQL NULL), read back as a Python value."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """JSON on PostgreSQL, LONGTEXT on MariaDB and MySQL, TEXT on SQLite."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(_PostgresJson())
+        if dialect.name in ("mariadb", "mysql"):
+            return dialect.type_descriptor(mysql.LONGTEXT(collation="utf8mb4_bin"))
+        return dialect.type_descriptor(Text())
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
+        """PostgreSQL's driver has decoded the text already."""
+        return json.loads(value) if isinstance(value, str) else value
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC, stored without a zone, so that no reader's session zone moves a day.
+
+    TIMESTAMP on PostgreSQL, DATETIME(6) on MariaDB and MySQL, on SQLite the text
+    `YYYY-MM-DD HH:MM:SS` (with a fraction only where there is one). Takes and gives aware
+    datetimes; one without a zone is refused with ValueError.
+    """
+
+    impl = postgresql.TIMESTAMP
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The type without a zone."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sqlite.VARCHAR(26))
+        if dialect.name in ("mariadb", "mysql"):
+            return dialect.type_descriptor(mysql.DATETIME(fsp=6))
+        return dialect.type_descriptor(postgresql.TIMESTAMP())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Aware to UTC without a zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            message = f"a time without a zone reached the database: {value!r}"
+            raise ValueError(message)
+        naive = value.astimezone(UTC).replace(tzinfo=None)
+        return str(naive) if dialect.name == "sqlite" else naive
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """UTC, aware."""
+        if value is None:
+            return None
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return moment.replace(tzinfo=UTC)

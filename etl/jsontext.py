@@ -1,0 +1,324 @@
+"""JSON as it was written: exact slices, number literals, one canonical form.
+
+msgspec does the work wherever the text is in order. What it refuses (a lone surrogate, `NaN`,
+absurd nesting, bytes that are not UTF-8) is looked at again by slower code that says what is
+wrong, and where, so that one bad record never takes its neighbours with it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import msgspec
+
+#: Deeper values are refused: no real object comes near, and every reader has some limit.
+MAX_DEPTH = 256
+
+#: UTF-8's byte order mark, which some tools put before the first byte of a file.
+BOM = b"\xef\xbb\xbf"
+
+
+class NotJson(ValueError):  # noqa: N818 - it names what the text is
+    """The text is not JSON; the message says why and where."""
+
+
+class WrongShape(ValueError):  # noqa: N818 - it names what the text is
+    """The text is JSON, but not a list response."""
+
+
+class Number(float):
+    """A number with a fraction or an exponent, with the literal it was written as."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> Number:
+        """Keep `text`; the value is the nearest float, infinite when out of range."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __reduce__(self) -> tuple[type[Number], tuple[str]]:
+        return (Number, (self.text,))
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One list response, its records still as text."""
+
+    #: Exact slices of the body, one a record, in the order of the answer.
+    items: list[bytes]
+    #: None where the answer did not say.
+    has_more: bool | None
+    #: The token of the next page, where the endpoint pages by tokens.
+    next_page: str | None = None
+
+
+class _Envelope(msgspec.Struct):
+    data: list[msgspec.Raw]
+    has_more: Any = None
+    next_page: Any = None
+
+
+class _Head(msgspec.Struct):
+    id: str
+
+
+def _literal(value: object) -> msgspec.Raw:
+    if isinstance(value, Number):
+        return msgspec.Raw(value.text.encode())
+    message = f"no JSON form for {type(value).__name__}"
+    raise TypeError(message)
+
+
+_decoder = msgspec.json.Decoder(float_hook=Number)
+_envelope_decoder = msgspec.json.Decoder(_Envelope)
+_head_decoder = msgspec.json.Decoder(_Head)
+_encoder = msgspec.json.Encoder(enc_hook=_literal)
+_sorting_encoder = msgspec.json.Encoder(order="sorted", enc_hook=_literal)
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TOKEN = re.compile(_STRING + rb'|[\[\]{},:"]', re.DOTALL)
+_BRACKET = re.compile(_STRING + rb"|[\[\]{}]", re.DOTALL)
+_SPACE = b" \t\r\n"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def decode(text: bytes) -> Any:
+    """The value of a JSON text, numbers with a fraction as `Number`.
+
+    Raises NotJson for anything that is not JSON, for two keys of one name in an object, and for
+    nesting deeper than MAX_DEPTH.
+    """
+    _refuse_depth(text)
+    try:
+        value = _decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode_slowly(text)
+    if _may_repeat_keys(text, value):
+        return _decode_slowly(text)
+    return value
+
+
+def canonical(value: Any) -> bytes:
+    """One text for one value: keys sorted, no white space, number literals as they were."""
+    try:
+        return _sorting_encoder.encode(value)
+    except UnicodeEncodeError:
+        return _sorting_encoder.encode(_without_surrogates(value, _marked))
+
+
+def compact(value: Any) -> str:
+    """A JSON text of a decoded value, as a JSON column keeps it.
+
+    U+0000 and lone surrogates, which no database takes in a JSON value, become U+FFFD.
+    """
+    try:
+        text = _encoder.encode(value).decode()
+    except UnicodeEncodeError:
+        text = _encoder.encode(_without_surrogates(value, "\ufffd")).decode()
+    return re.sub(r"(?<!\\)((?:\\\\)*)\\u0000", "\\1\ufffd", text)
+
+
+def literal(value: float | int) -> str:
+    """A decoded number as it was written."""
+    return value.text if isinstance(value, Number) else str(value)
+
+
+def item_id(text: bytes) -> str | None:
+    """The `id` of a record, or None where it has none that is a string."""
+    try:
+        return _head_decoder.decode(text).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        value = decode(text)
+    except NotJson:
+        return None
+    found = value.get("id") if isinstance(value, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def split_list(body: bytes) -> ListPage:
+    """Cut a list response into its records.
+
+    Raises NotJson when the body is no JSON at all (HTML, empty, cut), WrongShape when it is JSON
+    without a list under `data`. A record that is itself broken stays a slice among the others.
+    """
+    body = body.removeprefix(BOM)
+    try:
+        envelope = _envelope_decoder.decode(body)
+    except msgspec.ValidationError as error:
+        if not _starts_with(body, b"{"):
+            raise WrongShape("the answer is JSON, but not an object") from error
+        raise WrongShape(f"the answer is JSON, but not a list response: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _split_slowly(body)
+    return ListPage(
+        [bytes(raw) for raw in envelope.data],
+        _has_more(envelope.has_more),
+        _next_page(envelope.next_page),
+    )
+
+
+def split_array(text: bytes) -> list[bytes]:
+    """Cut a JSON array into its elements. Raises NotJson when the array never ends."""
+    start = len(text) - len(text.lstrip(_SPACE))
+    parts, end = _parts(text, start)
+    _refuse_rest(text, end)
+    return [text[begin:stop].strip(_SPACE) for begin, stop in parts]
+
+
+def _decode_slowly(text: bytes) -> Any:
+    try:
+        return json.loads(
+            text.decode(),
+            parse_float=Number,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_object,
+        )
+    except UnicodeDecodeError as error:
+        raise NotJson(f"byte {error.start} is not UTF-8") from error
+    except RecursionError as error:
+        raise NotJson("nested too deep") from error
+    except NotJson:
+        raise
+    except json.JSONDecodeError as error:
+        raise NotJson(str(error)) from error
+    except ValueError as error:  # Python's own limit on the digits of a whole number
+        raise NotJson("a whole number of absurd length") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise NotJson(f"{name} is not JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise NotJson(f"the key {twice[:80]!r} stands twice in one object")
+    return result
+
+
+def _may_repeat_keys(text: bytes, value: Any) -> bool:
+    """Could an object of this text hold one key twice? False only when it certainly does not.
+
+    A decoder keeps the last of two equal keys, so its value, written again, has fewer quotes.
+    Counting them costs a fifth of a decoder that looks at every pair; an escape in the text
+    (which may be a quote, or be written in several ways) would spoil the count.
+    """
+    return b"\\" in text or text.count(b'"') != _encoder.encode(value).count(b'"')
+
+
+def _refuse_depth(text: bytes) -> None:
+    if text.count(b"{") + text.count(b"[") <= MAX_DEPTH:
+        return
+    depth = 0
+    for match in _BRACKET.finditer(text):
+        first = text[match.start()]
+        if first in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise NotJson(f"nested deeper than {MAX_DEPTH} levels")
+        elif first in b"]}":
+            depth -= 1
+
+
+def _marked(match: re.Match[str]) -> str:
+    return f"\uffff{ord(match[0]):x}"
+
+
+def _without_surrogates(value: Any, replacement: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATE.sub(replacement, value)
+    if isinstance(value, list):
+        return [_without_surrogates(item, replacement) for item in value]
+    if isinstance(value, dict):
+        return {
+            _SURROGATE.sub(replacement, name): _without_surrogates(item, replacement)
+            for name, item in value.items()
+        }
+    return value
+
+
+def _has_more(value: Any) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise WrongShape("`has_more` is neither true nor false")
+
+
+def _next_page(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise WrongShape("`next_page` is not a string")
+
+
+def _starts_with(body: bytes, bracket: bytes) -> bool:
+    return body.lstrip(_SPACE).startswith(bracket)
+
+
+def _split_slowly(body: bytes) -> ListPage:
+    if not body.strip(_SPACE):
+        raise NotJson("the answer is empty")
+    if not _starts_with(body, b"{"):
+        if body.lstrip(_SPACE).startswith(b"<"):
+            raise NotJson("the answer is HTML or XML, not JSON")
+        raise NotJson("the answer is not a JSON object")
+    members: dict[str, bytes] = {}
+    for name, value in _members(body):
+        if name in members:
+            raise WrongShape(f"the key {name[:80]!r} stands twice in the answer")
+        members[name] = value
+    if not _starts_with(members.get("data", b""), b"["):
+        raise WrongShape("the answer has no list under `data`")
+    return ListPage(
+        split_array(members["data"]),
+        _has_more(decode(members.get("has_more", b"null"))),
+        _next_page(decode(members.get("next_page", b"null"))),
+    )
+
+
+def _members(text: bytes) -> Iterator[tuple[str, bytes]]:
+    """The members of the object that a text is, each with its value still as text."""
+    parts, end = _parts(text, len(text) - len(text.lstrip(_SPACE)))
+    _refuse_rest(text, end)
+    for begin, stop in parts:
+        part = text[begin:stop].strip(_SPACE)
+        key = re.match(_STRING, part, re.DOTALL)
+        rest = part[key.end() :].lstrip(_SPACE) if key else b""
+        if key is None or not rest.startswith(b":"):
+            raise NotJson(f"byte {begin}: no member of an object")
+        yield decode(key[0]), rest[1:].strip(_SPACE)
+
+
+def _parts(text: bytes, start: int) -> tuple[list[tuple[int, int]], int]:
+    """Where the comma-separated parts of the bracket at `start` stand, and where it closes."""
+    parts: list[tuple[int, int]] = []
+    depth, begin = 0, start + 1
+    for match in _TOKEN.finditer(text, start):
+        token = match[0]
+        if token in (b"[", b"{"):
+            depth += 1
+        elif token in (b"]", b"}"):
+            depth -= 1
+            if depth == 0:
+                if parts or text[begin : match.start()].strip(_SPACE):
+                    parts.append((begin, match.start()))
+                return parts, match.end()
+        elif token == b"," and depth == 1:
+            parts.append((begin, match.start()))
+            begin = match.end()
+        elif token == b'"':
+            break
+    raise NotJson("the text ends in the middle of a value")
+
+
+def _refuse_rest(text: bytes, end: int) -> None:
+    if text[end:].strip(_SPACE):
+        raise NotJson(f"byte {end}: something follows after the end")

@@ -1,0 +1,394 @@
+"""Fine-tuning jobs: `GET /fine_tuning/jobs`, and everything nested in one."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Boolean, Column, Integer, Table
+
+from etl import jsontext
+from etl.db.tables import metadata
+from etl.db.types import BigInt, Float, Json, LongText, Name, UtcDateTime
+from etl.errors import RecordError
+from etl.fields import Drift, Fields, is_empty, key
+from etl.record import Record
+from etl.resource import Resource, Row
+from etl.spend.rules import job_usage
+
+JOB_ID = 64
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Name(JOB_ID), primary_key=True),
+    Column("source", Name(64), nullable=False),
+    Column("provider", Name(64), nullable=False),
+    Column("id_space", Name(64), nullable=False),
+    Column("project_id", Name()),
+    Column("organization_id", Name()),
+    Column("status", Name()),
+    Column("model", Name()),
+    Column("base_model", Name()),
+    Column("fine_tuned_model", Name()),
+    Column("user_provided_suffix", Name()),
+    Column("method_type", Name()),
+    Column("training_file", Name()),
+    Column("validation_file", Name()),
+    Column("trained_tokens", BigInt),
+    Column("seed", BigInt),
+    Column("error_code", Name()),
+    Column("error_message", LongText()),
+    Column("error_param", LongText()),
+    Column("created_at", UtcDateTime(), nullable=False),
+    Column("finished_at", UtcDateTime()),
+    Column("estimated_finish", UtcDateTime()),
+    Column("shared_with_openai", Boolean(create_constraint=False)),
+    Column("eval_id", Name()),
+    Column("usage_metrics", Json()),
+)
+
+job_hyperparameters = Table(
+    "job_hyperparameters",
+    metadata,
+    Column("job_id", Name(JOB_ID), primary_key=True),
+    Column("scope", Name(64), primary_key=True),
+    Column("name", Name(), primary_key=True),
+    Column("value_text", LongText(), nullable=False),
+    Column("value_number", Float),
+    Column("is_auto", Boolean(create_constraint=False), nullable=False),
+)
+
+job_methods = Table(
+    "job_methods",
+    metadata,
+    Column("job_id", Name(JOB_ID), primary_key=True),
+    Column("type", Name(64), primary_key=True),
+    Column("is_active", Boolean(create_constraint=False), nullable=False),
+    Column("grader", Json()),
+    Column("response_format", Json()),
+)
+
+job_integrations = Table(
+    "job_integrations",
+    metadata,
+    Column("job_id", Name(JOB_ID), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("type", Name()),
+    Column("wandb_project", LongText()),
+    Column("wandb_name", LongText()),
+    Column("wandb_entity", LongText()),
+    Column("wandb_run_id", LongText()),
+)
+
+job_integration_tags = Table(
+    "job_integration_tags",
+    metadata,
+    Column("job_id", Name(JOB_ID), primary_key=True),
+    Column("integration_position", Integer, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("tag", LongText()),
+)
+
+job_result_files = Table(
+    "job_result_files",
+    metadata,
+    Column("job_id", Name(JOB_ID), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("file_id", Name(), nullable=False),
+)
+
+job_metadata = Table(
+    "job_metadata",
+    metadata,
+    Column("job_id", Name(JOB_ID), primary_key=True),
+    Column("name", Name(), primary_key=True),
+    Column("value", LongText(), nullable=False),
+)
+
+job_usage_table = Table(
+    "job_usage",
+    metadata,
+    Column("job_id", Name(JOB_ID), primary_key=True),
+    Column("unit", Name(32), primary_key=True),
+    Column("origin", Name(64), primary_key=True),
+    Column("quantity", BigInt, nullable=False),
+)
+
+FINAL_STATUSES = frozenset({"succeeded", "failed", "cancelled"})
+#: How far along an open job is; any status that is not here is somewhere in the middle.
+OPEN_STATUSES = {
+    "created": 0,
+    "validating_files": 0,
+    "pending": 1,
+    "queued": 1,
+    "running": 2,
+    "paused": 2,
+}
+METHOD_TYPES = frozenset({"supervised", "dpo", "reinforcement"})
+#: `object` of a job; `fine-tune` is what exports of the retired endpoint hold.
+OBJECTS = frozenset({"fine_tuning.job", "fine-tune"})
+
+_LEGACY_MODEL = re.compile(r"(?P<base>[^:]+):ft-")
+_AZURE_MODEL = re.compile(r"(?P<base>.+?)\.ft-[0-9a-f]{32}")
+
+
+def base_model(model: str | None) -> str | None:
+    """The model that was trained first, under any chain of fine-tunings.
+
+    `ft:{base}:{organisation}:{suffix}:{id}` at OpenAI, `{base}.ft-{32 hex}` at Azure and
+    `{base}:ft-{organisation}-{date}` in the years before.
+    """
+    while model:
+        if model.startswith("ft:"):
+            under = model.removeprefix("ft:").split(":", 1)[0]
+        elif match := _LEGACY_MODEL.match(model) or _AZURE_MODEL.match(model):
+            under = match["base"]
+        else:
+            return model
+        if under == "ft":  # a chain written out: ft:ft:…
+            under = model.removeprefix("ft:")
+        model = under
+    return model
+
+
+def is_final(record: Record) -> bool:
+    """Has the job ended? Any status that is not known to be final may still change."""
+    return _member(record, "status") in FINAL_STATUSES
+
+
+def progress(record: Record) -> int:
+    """How far along this state is: its status first, then how much it says."""
+    status = _member(record, "status")
+    stage = 3 if status in FINAL_STATUSES else OPEN_STATUSES.get(str(status), 2)
+    return stage * 10_000 + min(_settled(record.value), 9_999)
+
+
+def rows(record: Record) -> Iterator[Row | Drift]:
+    """One job becomes a row of `jobs` and rows for each thing nested in it."""
+    if not isinstance(record.value, dict):
+        raise RecordError("a job is a JSON object, this is not")
+    notes: list[Drift] = []
+    job = Fields(record.value, notes)
+    job.raw("id")
+    if (kind := job.text("object")) is not None and kind not in OBJECTS:
+        job.note("object", "unknown_value", kind)
+    method = job.object("method")
+    method_type = method.text("type", 64)
+    if method_type is not None and method_type not in METHOD_TYPES:
+        method.note("type", "unknown_value", method_type)
+    main = _job(record, job, method_type)
+    yield Row(jobs, main)
+    yield from _hyperparameters(record.id, "job", job.object("hyperparameters"))
+    yield from _methods(record.id, method, method_type)
+    yield from _integrations(record.id, job)
+    yield from _result_files(record.id, job)
+    yield from _metadata(record.id, job.object("metadata"))
+    for usage in job_usage(method_type, main["trained_tokens"]):
+        yield Row(job_usage_table, {"job_id": record.id, **usage._asdict()})
+    job.rest()
+    yield from notes
+
+
+def _job(record: Record, job: Fields, method_type: str | None) -> dict[str, Any]:
+    created_at = job.moment("created_at")
+    if created_at is None:
+        raise RecordError(f"`created_at` is no time: {job.raw('created_at')!r:.80}")
+    status = job.text("status", 255)
+    if status is None:
+        job.note("status", "missing", None)
+    elif status not in FINAL_STATUSES and status not in OPEN_STATUSES:
+        job.note("status", "unknown_value", status)
+    model = job.text("model", 255)
+    code, message, param = _error(job)
+    organization = job.text("organization_id", 255) or job.text("organisation_id", 255)
+    suffix = job.text("user_provided_suffix", 255) or job.text("suffix", 255)
+    return {
+        "id": record.id,
+        "source": record.origin.source,
+        "provider": record.origin.provider,
+        "id_space": record.origin.id_space,
+        "project_id": record.origin.project_id,
+        "organization_id": organization,
+        "status": status,
+        "model": model,
+        "base_model": base_model(model),
+        "fine_tuned_model": job.text("fine_tuned_model", 255),
+        "user_provided_suffix": suffix,
+        "method_type": method_type,
+        "training_file": job.text("training_file", 255),
+        "validation_file": job.text("validation_file", 255),
+        "trained_tokens": job.integer("trained_tokens"),
+        "seed": job.integer("seed"),
+        "error_code": code,
+        "error_message": message,
+        "error_param": param,
+        "created_at": created_at,
+        "finished_at": job.moment("finished_at"),
+        "estimated_finish": job.moment("estimated_finish", zero_is_none=True),
+        "shared_with_openai": job.boolean("shared_with_openai"),
+        "eval_id": job.text("eval_id", 255),
+        "usage_metrics": job.json("usage_metrics"),
+    }
+
+
+def _error(job: Fields) -> tuple[str | None, str | None, str | None]:
+    """Code, message and parameter; `{}` and an object of nulls mean that there was no error."""
+    if isinstance(job.raw("error"), str):
+        job.note("error", "wrong_type", job.raw("error"))
+        return None, job.text("error"), None
+    error = job.object("error")
+    found = error.text("code", 255), error.text("message"), error.text("param")
+    error.rest()
+    return found
+
+
+def _hyperparameters(job_id: str, scope: str, values: Fields) -> Iterator[Row]:
+    for name in values.value:
+        value = values.raw(name)
+        if value is None:
+            continue
+        text, number = value if isinstance(value, str) else jsontext.compact(value), None
+        if isinstance(value, str):
+            text = values.text(name) or ""
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            text, number = jsontext.literal(value), _finite(value)
+            if number is None:
+                values.note(name, "out_of_range", value)
+        else:
+            values.note(name, "wrong_type", value)
+        is_auto = text == "auto" or number == -1
+        yield Row(
+            job_hyperparameters,
+            {
+                "job_id": job_id,
+                "scope": scope,
+                "name": key(name, "hyperparameters", 255),
+                "value_text": text,
+                "value_number": None if is_auto else number,
+                "is_auto": is_auto,
+            },
+        )
+
+
+def _methods(job_id: str, method: Fields, active: str | None) -> Iterator[Row]:
+    types = [name for name in method.value if name != "type" and not is_empty(method.value[name])]
+    for name in types:
+        if name not in METHOD_TYPES:
+            method.note(name, "unknown_field", method.value[name])
+        part = method.object(name)
+        yield from _method(job_id, key(name, "method", 64), name == active, part)
+    if active is not None and active not in types:
+        yield from _method(job_id, key(active, "method.type", 64), True, Fields({}, method.notes))
+
+
+def _method(job_id: str, name: str, is_active: bool, part: Fields) -> Iterator[Row]:
+    yield Row(
+        job_methods,
+        {
+            "job_id": job_id,
+            "type": name,
+            "is_active": is_active,
+            "grader": part.json("grader"),
+            "response_format": part.json("response_format"),
+        },
+    )
+    yield from _hyperparameters(job_id, name, part.object("hyperparameters"))
+    part.rest()
+
+
+def _integrations(job_id: str, job: Fields) -> Iterator[Row]:
+    for position, item in enumerate(job.array("integrations")):
+        if not isinstance(item, dict):
+            job.note("integrations[]", "wrong_type", item)
+            continue
+        integration = Fields(item, job.notes, "integrations[]")
+        wandb = integration.object("wandb")
+        yield Row(
+            job_integrations,
+            {
+                "job_id": job_id,
+                "position": position,
+                "type": integration.text("type", 255),
+                "wandb_project": wandb.text("project"),
+                "wandb_name": wandb.text("name"),
+                "wandb_entity": wandb.text("entity"),
+                "wandb_run_id": wandb.text("run_id"),
+            },
+        )
+        for tag_position, tag in enumerate(wandb.array("tags")):
+            text = Fields({"tags[]": tag}, job.notes, "integrations[].wandb").text("tags[]")
+            ids = {
+                "job_id": job_id,
+                "integration_position": position,
+                "position": tag_position,
+            }
+            yield Row(job_integration_tags, {**ids, "tag": text})
+        wandb.rest()
+        integration.rest()
+
+
+def _result_files(job_id: str, job: Fields) -> Iterator[Row]:
+    for position, item in enumerate(job.array("result_files")):
+        listed = Fields({"result_files[]": item}, job.notes)
+        if isinstance(item, dict) and isinstance(item.get("id"), str):
+            # The retired endpoint listed whole file objects here.
+            listed.note("result_files[]", "wrong_type", item)
+            listed = Fields({"result_files[]": item["id"]}, job.notes)
+        if file_id := listed.text("result_files[]", 255):
+            yield Row(
+                job_result_files, {"job_id": job_id, "position": position, "file_id": file_id}
+            )
+
+
+def _metadata(job_id: str, metadata: Fields) -> Iterator[Row]:
+    for name in metadata.value:
+        value = metadata.text(name)
+        if value is not None:
+            yield Row(
+                job_metadata,
+                {"job_id": job_id, "name": key(name, "metadata", 255), "value": value},
+            )
+
+
+def _member(record: Record, name: str) -> Any:
+    return record.value.get(name) if isinstance(record.value, dict) else None
+
+
+def _finite(value: float) -> float | None:
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _settled(value: Any) -> int:
+    """How many of a state's values are known: neither null nor left to the server (`auto`)."""
+    if isinstance(value, dict):
+        return sum(_settled(item) for item in value.values())
+    if isinstance(value, list):
+        return sum(_settled(item) for item in value)
+    return 0 if value is None or value in ("auto", -1) else 1
+
+
+RESOURCE = Resource(
+    name="jobs",
+    object="fine_tuning.job",
+    path="/fine_tuning/jobs",
+    table=jobs,
+    rows=rows,
+    owned={
+        job_hyperparameters: "job_id",
+        job_methods: "job_id",
+        job_integrations: "job_id",
+        job_integration_tags: "job_id",
+        job_result_files: "job_id",
+        job_metadata: "job_id",
+        job_usage_table: "job_id",
+    },
+    is_final=is_final,
+    progress=progress,
+)

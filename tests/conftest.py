@@ -1,0 +1,102 @@
+"""What every test may ask for: a database of each kind, and an environment without surprises."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, MetaData, String, Table, insert
+from sqlalchemy.schema import Column
+
+from etl.db import lease, migrate
+from etl.db.engine import open_engine
+from etl.db.tables import metadata
+from etl.resources import discover
+from tests import servers
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the keys, proxies or settings of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith(("OPENAI_", "AZURE_OPENAI_")) or (
+            name.startswith("FTMIRROR_") and not name.startswith("FTMIRROR_TEST_")
+        ):
+            monkeypatch.delenv(name)
+        if name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "no_color"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def database_servers() -> Iterator[dict[str, str]]:
+    """URLs of the servers started so far in this process; they stop at its end."""
+    with ExitStack() as stack:
+        yield _Servers(stack)
+
+
+class _Servers(dict[str, str]):
+    """Starts a server when a test first asks for it."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        super().__init__()
+        self._stack = stack
+
+    def __missing__(self, name: str) -> str:
+        try:
+            url = self._stack.enter_context(servers.SERVERS[name]())
+        except servers.Missing as error:
+            if os.environ.get("CI"):
+                pytest.fail(f"{error} (in CI a missing database is a failure)")
+            pytest.skip(str(error))
+        self[name] = url
+        return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def empty_database(
+    request: pytest.FixtureRequest, tmp_path: Path, database_servers: dict[str, str]
+) -> str:
+    """The URL of a database with nothing in it; a test that asks for it runs on each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'mirror.db'}"
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    return servers.create_database(database_servers[request.param], name)
+
+
+def make_schema(url: str) -> Engine:
+    """An engine on a database at this version's schema.
+
+    Made from the tables, which is quicker than migrating; that both are the same has a test.
+    """
+    discover()
+    engine = open_engine(url)
+    lease.ensure(engine)
+    metadata.create_all(engine)
+    version = Table(migrate.VERSION_TABLE, MetaData(), Column("version_num", String(32)))
+    version.create(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(version).values(version_num=migrate.head()))
+    return engine
+
+
+@pytest.fixture
+def engine(empty_database: str) -> Iterator[Engine]:
+    """A mirror with nothing in it yet, on each kind of database."""
+    engine = make_schema(empty_database)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
+    """A mirror with nothing in it yet, on SQLite alone."""
+    engine = make_schema(f"sqlite:///{tmp_path / 'mirror.db'}")
+    yield engine
+    engine.dispose()

