@@ -22,11 +22,11 @@ MAX_DEPTH = 256
 BOM = b"\xef\xbb\xbf"
 
 
-class NotJson(ValueError):  # noqa: N818 - it names what the text is
+class NotJson(ValueError):
     """The text is not JSON; the message says why and where."""
 
 
-class WrongShape(ValueError):  # noqa: N818 - it names what the text is
+class WrongShape(ValueError):
     """The text is JSON, but not a list response."""
 
 
@@ -171,6 +171,17 @@ def split_array(text: bytes) -> list[bytes]:
     parts, end = _parts(text, start)
     _refuse_rest(text, end)
     return [text[begin:stop].strip(_SPACE) for begin, stop in parts]
+
+
+def value_end(text: bytes) -> int | None:
+    """Where the object or array that a text begins with ends; None where it begins or ends not."""
+    start = len(text) - len(text.lstrip(_SPACE))
+    if text[start : start + 1] not in (b"{", b"["):
+        return None
+    try:
+        return _parts(text, start)[1]
+    except NotJson:
+        return None
 
 
 def _decode_slowly(text: bytes) -> Any:

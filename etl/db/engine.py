@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    SQLAlchemyError,
+    StatementError,
+)
 
 from etl.errors import ConfigError, StoreError
 
@@ -28,7 +35,7 @@ EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
 BUSY_SECONDS = 10.0
 
 
-class RowsRefused(StoreError):  # noqa: N818 - like its siblings, it says what happened
+class RowsRefused(StoreError):
     """The database will not take these rows, whatever the reason; other rows may be fine."""
 
 
@@ -132,16 +139,19 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Errors of SQLAlchemy and the drivers as our own, without statements or parameters.
+    """Errors of SQLAlchemy and the drivers as our own, without statements, rows or causes.
 
     Raises RowsRefused where the rows themselves were the reason, StoreError otherwise.
     """
     try:
         yield
-    except DataError as error:
-        raise RowsRefused(_said(error)) from error
+    except (DataError, IntegrityError) as error:
+        raise RowsRefused(_said(error)) from None
     except DBAPIError as error:
-        raise StoreError(f"the database failed: {_said(error)}") from error
+        raise StoreError(f"the database failed: {_said(error)}") from None
+    except (StatementError, OverflowError, UnicodeEncodeError) as error:
+        what = f"a value cannot be sent to the database: {type(error).__name__}"
+        raise RowsRefused(what) from None
     except SQLAlchemyError as error:
         raise StoreError(f"the database failed: {type(error).__name__}") from error
 

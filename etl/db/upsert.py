@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from sqlalchemy import Table
@@ -10,15 +10,21 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 
-def _on_conflict(insert: Callable[[Table], Any]) -> Callable[[Table], Insert]:
-    def upsert(table: Table) -> Insert:
+def _changing(table: Table, keep: Collection[str]) -> list[str]:
+    return [
+        column.name
+        for column in table.columns
+        if not column.primary_key and column.name not in keep
+    ]
+
+
+def _on_conflict(
+    insert: Callable[[Table], Any],
+) -> Callable[[Table, Collection[str]], Insert]:
+    def upsert(table: Table, keep: Collection[str]) -> Insert:
         statement = insert(table)
         keys = list(table.primary_key.columns)
-        changed = {
-            column.name: statement.excluded[column.name]
-            for column in table.columns
-            if not column.primary_key
-        }
+        changed = {name: statement.excluded[name] for name in _changing(table, keep)}
         if not changed:
             return statement.on_conflict_do_nothing(index_elements=keys)  # type: ignore[no-any-return]
         return statement.on_conflict_do_update(index_elements=keys, set_=changed)  # type: ignore[no-any-return]
@@ -26,20 +32,16 @@ def _on_conflict(insert: Callable[[Table], Any]) -> Callable[[Table], Insert]:
     return upsert
 
 
-def _on_duplicate_key(table: Table) -> Insert:
+def _on_duplicate_key(table: Table, keep: Collection[str]) -> Insert:
     statement = mysql.insert(table)
-    changed = {
-        column.name: statement.inserted[column.name]
-        for column in table.columns
-        if not column.primary_key
-    }
+    changed = {name: statement.inserted[name] for name in _changing(table, keep)}
     if not changed:
         first = next(iter(table.primary_key.columns))
         changed = {first.name: statement.inserted[first.name]}
     return statement.on_duplicate_key_update(changed)
 
 
-UPSERT: dict[str, Callable[[Table], Insert]] = {
+UPSERT: dict[str, Callable[[Table, Collection[str]], Insert]] = {
     "sqlite": _on_conflict(sqlite.insert),
     "postgresql": _on_conflict(postgresql.insert),
     "mysql": _on_duplicate_key,
@@ -47,10 +49,10 @@ UPSERT: dict[str, Callable[[Table], Insert]] = {
 }
 
 
-def upsert(dialect: str, table: Table) -> Insert:
-    """A statement that inserts a row, or replaces the row of the same key.
+def upsert(dialect: str, table: Table, *, keep: Collection[str] = ()) -> Insert:
+    """A statement that inserts a row, or replaces the row of the same key but for `keep`.
 
     One row per key in a statement: PostgreSQL refuses to touch a row twice. Raises KeyError for a
     dialect that has no function here; `etl.db.engine` refuses such a URL first.
     """
-    return UPSERT[dialect](table)
+    return UPSERT[dialect](table, keep)

@@ -1,0 +1,266 @@
+"""The client: known paths, GET only, one request after the other, every failure explained."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random as random_module
+import re
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+import requests
+from requests.auth import AuthBase
+from requests.utils import get_auth_from_url
+from tenacity import RetryCallState
+
+import etl
+from etl.api import paths, providers, retry
+from etl.api.border import FAILURES, translate
+from etl.api.explain import Refusal, explain
+from etl.api.masking import Cleaner
+from etl.errors import ApiRefused, ConfigError, Exchange, TransientApiError
+from etl.settings import Source
+from etl.settings.urls import server_problem
+
+logger = logging.getLogger(__name__)
+
+# urllib3 logs whole URLs at debug and warning level, and a query may hold a key. The lines below
+# say the same without.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+_CHUNK = 64 * 1024
+# Enough of a failed answer to understand it.
+_ENOUGH = 64 * 1024
+# 203: a proxy on the way changed something, which is what company proxies do.
+_GOOD = (200, 203)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A good answer, read to its end."""
+
+    body: bytes = field(repr=False)
+    exchange: Exchange
+    #: As sent, without parameters, in lower case: `application/json`; empty where not sent.
+    content_type: str = ""
+
+
+#: Told before each wait: what failed, the wait in seconds, how many tries there were.
+OnRetry = Callable[[TransientApiError, float, int], None]
+
+
+class Client:
+    """Reads one source. For one thread: parallel readers have a client each.
+
+    Raises ConfigError for an address that must not be used. `sleep`, `now` (unix seconds) and
+    `random` (0 to 1) are passed in, so that tests neither wait nor guess.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.time,
+        random: Callable[[], float] = random_module.random,
+        on_retry: OnRetry | None = None,
+    ) -> None:
+        problem = server_problem(source.base_url, allow_http=source.allow_http)
+        if problem:
+            raise ConfigError([f'source "{source.name}": base_url {problem}'])
+        self.source = source
+        #: Requests sent, tries included.
+        self.requests = 0
+        #: Waits before another try.
+        self.retries = 0
+        self._proxy_secrets: frozenset[str] = frozenset()
+        self._now = now
+        self._on_retry = on_retry
+        self._session = requests.Session()
+        self._policy = retry.policy(
+            max_attempts=source.max_attempts,
+            budget=source.retry_budget,
+            sleep=sleep,
+            random=random,
+            before_sleep=self._before_sleep,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Client of source {self.source.name}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def get(self, path: str, params: Iterable[tuple[str, str]] = ()) -> Answer:
+        """Read one path below the base URL, with as many tries as the settings allow.
+
+        Raises ValueError for a path that is not known, ConfigError when there is no key for it,
+        and an ApiError that says what to do for everything else.
+        """
+        endpoint = paths.find(path)
+        if not paths.is_filled(path):
+            raise ValueError(f"{path} still needs its values: use paths.fill")
+        dress = providers.dress(self.source, endpoint.key)
+        return self._policy(self._try, endpoint, path, dress, _query(endpoint, dress, params))
+
+    def _try(
+        self,
+        endpoint: paths.Endpoint,
+        path: str,
+        dress: providers.Dress,
+        query: list[tuple[str, str]],
+    ) -> Answer:
+        request = requests.Request(
+            "GET",
+            self.source.base_url.rstrip("/") + path,
+            params=query,
+            headers={"Accept": endpoint.accept, "User-Agent": f"ftmirror/{etl.__version__}"},
+            auth=_Headers(dress.headers),
+        )
+        exchange = Exchange(path)
+        began = time.perf_counter()
+        self.requests += 1
+        try:
+            with self._send(request) as response:
+                exchange = self._exchange(path, response)
+                if response.status_code in _GOOD:
+                    body = self._read(response, exchange)
+                    return Answer(body, exchange, _content_type(response))
+                refusal = Refusal(
+                    source=self.source,
+                    endpoint=endpoint,
+                    key=dress.key,
+                    exchange=exchange,
+                    headers=response.headers,
+                    body=_read_some(response),
+                    now=self._now(),
+                    clean=self._cleaner(),
+                )
+            error = explain(refusal)
+        except FAILURES as failure:
+            error = translate(failure, self.source, exchange)
+        finally:
+            logger.debug("%s, %d ms", exchange, (time.perf_counter() - began) * 1000)
+        # Raised out here, so that no link leads to an exception whose text may hold a secret.
+        raise error
+
+    def _send(self, request: requests.Request) -> requests.Response:
+        """Send to the adapter itself: no redirects, no cookies; proxies and CA as users expect."""
+        prepared = self._session.prepare_request(request)
+        url = prepared.url or ""
+        settings = self._session.merge_environment_settings(url, {}, True, None, None)
+        self._proxy_secrets = _proxy_secrets(settings["proxies"])
+        return self._session.get_adapter(url).send(
+            prepared,
+            stream=True,
+            timeout=(self.source.connect_timeout, self.source.read_timeout),
+            verify=settings["verify"] or True,
+            cert=settings["cert"],
+            proxies=settings["proxies"],
+        )
+
+    def _read(self, response: requests.Response, exchange: Exchange) -> bytes:
+        pieces, size = [], 0
+        for piece in response.iter_content(_CHUNK):
+            pieces.append(piece)
+            size += len(piece)
+            if size > self.source.max_response_bytes:
+                raise ApiRefused(
+                    f"The answer is longer than {self.source.max_response_bytes:,} bytes. If it "
+                    "may be, raise max_response_bytes.",
+                    exchange,
+                )
+        if _is_cut(response):
+            raise TransientApiError("The answer was cut.", exchange)
+        return b"".join(pieces)
+
+    def _exchange(self, path: str, response: requests.Response) -> Exchange:
+        names = ("x-request-id", "apim-request-id")
+        found = next((value for name in names if (value := response.headers.get(name))), "")
+        return Exchange(path, response.status_code, self._cleaner()(found, 80) or None)
+
+    def _cleaner(self) -> Cleaner:
+        # Made anew: keys are read late, and the environment may name another proxy.
+        return Cleaner(self.source, self._proxy_secrets)
+
+    def _before_sleep(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if not isinstance(error, TransientApiError):  # nothing else is retried
+            return
+        self.retries += 1
+        logger.warning(
+            "Try %d of %d failed, the next in %.1f s: %s",
+            state.attempt_number,
+            self.source.max_attempts,
+            state.upcoming_sleep,
+            error,
+        )
+        if self._on_retry:
+            self._on_retry(error, state.upcoming_sleep, state.attempt_number)
+
+
+class _Headers(AuthBase):
+    """Puts on the provider's headers. Being an `auth`, it keeps requests from asking .netrc."""
+
+    def __init__(self, headers: providers.Pairs) -> None:
+        self._headers = headers
+
+    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        r.headers.update(self._headers)
+        return r
+
+
+def _query(
+    endpoint: paths.Endpoint, dress: providers.Dress, params: Iterable[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """All parameters. One of extra_query replaces ours, but never the place in a list."""
+    extra = [pair for pair in dress.query if pair[0] != endpoint.cursor]
+    replaced = {name for name, _ in extra}
+    ours = [pair for pair in (*endpoint.params, *params) if pair[0] not in replaced]
+    return ours + extra
+
+
+def _proxy_secrets(proxies: Mapping[str, str]) -> frozenset[str]:
+    """The passwords of these proxies, also as the header that carries them."""
+    secrets: set[str] = set()
+    for proxy in proxies.values():
+        user, password = "", ""
+        with contextlib.suppress(ValueError):  # what is no URL is refused further down
+            user, password = get_auth_from_url(proxy)
+        if password:
+            secrets.update((password, b64encode(f"{user}:{password}".encode()).decode()))
+    return frozenset(secrets)
+
+
+def _content_type(response: requests.Response) -> str:
+    return response.headers.get("Content-Type", "").split(";")[0].strip().lower()
+
+
+def _is_cut(response: requests.Response) -> bool:
+    """Did fewer bytes come than were announced? urllib3 asks this itself only since version 2."""
+    announced = response.headers.get("Content-Length", "")
+    if "Transfer-Encoding" in response.headers or not re.fullmatch(r"[0-9]+", announced):
+        return False
+    return bool(response.raw.tell() != int(announced))
+
+
+def _read_some(response: requests.Response) -> bytes:
+    """The beginning of a failed answer; its status stands even where the rest was cut."""
+    start = b""
+    with contextlib.suppress(*FAILURES):
+        for piece in response.iter_content(_CHUNK):
+            start += piece
+            if len(start) >= _ENOUGH:
+                break
+    return start

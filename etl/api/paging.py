@@ -1,0 +1,126 @@
+"""Lists, page by page, to an end that cannot be missed or go on for ever."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from etl import jsontext
+from etl.api import paths
+from etl.api.client import Answer, Client
+from etl.api.seen import Seen
+from etl.errors import ApiContractError, Exchange
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list."""
+
+    #: The exact bytes of each item, in the order of the answer.
+    items: list[bytes] = field(repr=False)
+    #: Where the next page begins; None when this one is the last.
+    cursor: str | None
+    #: 1 for the first page that this call read.
+    number: int
+    exchange: Exchange
+
+
+def pages(
+    client: Client,
+    path: str,
+    *,
+    limit: int | None = None,
+    after: str | None = None,
+    params: Iterable[tuple[str, str]] = (),
+) -> Iterator[Page]:
+    """Read a list from its head, or from a cursor, to its end.
+
+    `limit`: items to ask for at once; what fits the endpoint when not given. The end is where the
+    official SDK ends: `has_more` is false, or the page is empty, or there is no id to go on from.
+
+    Raises ValueError for a path that is not a list, ApiContractError for an answer that is not a
+    page, or that cannot be followed though it says there is more, or that brings nothing new.
+    """
+    endpoint = paths.find(path)
+    if endpoint.cursor is None:
+        raise ValueError(f"{path} is not a list")
+    size = limit or endpoint.page_size
+    given = [*params, ("limit", str(size))]
+    return _pages(client, path, endpoint.cursor, given, after)
+
+
+def metadata_filter(pairs: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    """Parameters for jobs with all these metadata; None: for jobs without any."""
+    if pairs is None:
+        return [("metadata", "null")]
+    return [(f"metadata[{name}]", value) for name, value in pairs.items()]
+
+
+def _pages(
+    client: Client,
+    path: str,
+    rule: paths.CursorRule,
+    params: list[tuple[str, str]],
+    cursor: str | None,
+) -> Iterator[Page]:
+    seen = Seen()
+    for number in itertools.count(1):
+        answer = client.get(path, params if cursor is None else [*params, (rule, cursor)])
+        found = _split(answer)
+        # Days of costs have no id; a day is as good as its text.
+        ids = _ids(found.items)
+        names = found.items if rule == "page" else ids
+        if names and not sum(map(seen.add, names)):
+            raise ApiContractError(
+                "The server repeats itself: this page brings nothing that earlier pages did not "
+                "have, so the list would never end.",
+                answer.exchange,
+            )
+        cursor = _token(found, answer) if rule == "page" else _last_id(found, ids, answer)
+        yield Page(found.items, cursor, number, answer.exchange)
+        if cursor is None:
+            return
+
+
+def _split(answer: Answer) -> jsontext.ListPage:
+    try:
+        return jsontext.split_list(answer.body)
+    except (jsontext.NotJson, jsontext.WrongShape) as error:
+        hint = ""
+        if answer.content_type == "text/html":
+            hint = " An HTML page came: check base_url, and for a proxy or login page in between."
+        sentence = f"This is not a page of a list: {error}.{hint}"
+        raise ApiContractError(sentence, answer.exchange) from error
+
+
+def _ids(items: list[bytes]) -> list[str]:
+    return [found for item in items if (found := jsontext.item_id(item))]
+
+
+def _last_id(found: jsontext.ListPage, ids: list[str], answer: Answer) -> str | None:
+    if found.has_more is False or not found.items:
+        return None
+    if ids:
+        # Not always the last item's: where that one is broken, the next page begins before it.
+        return ids[-1]
+    if found.has_more:
+        raise ApiContractError(
+            "The server says there is more, but no item of this page has an id to go on from.",
+            answer.exchange,
+        )
+    return None
+
+
+def _token(found: jsontext.ListPage, answer: Answer) -> str | None:
+    if found.has_more is False:
+        return None
+    if found.next_page and found.items:
+        return found.next_page
+    if found.has_more:
+        raise ApiContractError(
+            "The server says there is more, but "
+            + ("this page is empty." if found.next_page else "names no next page."),
+            answer.exchange,
+        )
+    return None

@@ -1,0 +1,81 @@
+"""Which database a command works on, and whether it is fit for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from etl.cli.options import Context
+from etl.errors import UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def opened(context: Context) -> Iterator[Engine]:
+    """The database of the settings, whatever its schema.
+
+    Raises ConfigError for a URL that cannot work, UsageError for a SQLite file whose directory is
+    not there.
+    """
+    from etl.db.engine import open_engine, sqlite_file
+
+    engine = open_engine(context.settings.database_url)
+    path = sqlite_file(engine.url)
+    if path is not None and not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no directory {path.parent}")
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def for_writing(context: Context) -> Iterator[Engine]:
+    """The database at this version's schema: SQLite is migrated, a server only where asked for.
+
+    Raises SchemaOutOfDate for a server database that waits for `ftmirror db upgrade`.
+    """
+    from etl.db import lease, migrate
+
+    with opened(context) as engine:
+        may_upgrade = engine.dialect.name == "sqlite" or context.settings.auto_upgrade
+        if may_upgrade and migrate.current(engine) != migrate.head() and migrate.upgrade(engine):
+            log.info("the database was brought to schema %s", migrate.head())
+        migrate.require_current(engine)
+        lease.ensure(engine)
+        yield engine
+
+
+@contextmanager
+def for_reading(context: Context) -> Iterator[Engine]:
+    """A mirror that is there, at this version's schema. Makes no file."""
+    from etl.db import migrate
+    from etl.db.engine import sqlite_file
+
+    with opened(context) as engine:
+        path = sqlite_file(engine.url)
+        if path is not None and not path.exists():
+            raise UsageError(f"there is no mirror at {path} yet; `ftmirror sync` makes one")
+        migrate.require_current(engine)
+        yield engine
+
+
+@contextmanager
+def for_rehearsal(context: Context) -> Iterator[Engine | None]:
+    """A mirror to compare with, or None where there is none yet. Makes and changes nothing."""
+    from etl.db import migrate
+    from etl.db.engine import sqlite_file
+
+    with opened(context) as engine:
+        path = sqlite_file(engine.url)
+        if (path is not None and not path.exists()) or migrate.current(engine) is None:
+            yield None
+        else:
+            migrate.require_current(engine)
+            yield engine

@@ -1,0 +1,97 @@
+"""`ftmirror db`: the schema."""
+
+from __future__ import annotations
+
+import click
+
+from etl.cli import database, output
+from etl.cli.group import LazyGroup
+from etl.cli.options import Context, command, epilog
+
+FOUND_SOMETHING = 5
+
+
+@click.group(
+    "db",
+    cls=LazyGroup,
+    lazy={
+        "upgrade": ("etl.cli.db:upgrade", "Bring the schema to this version's."),
+        "current": ("etl.cli.db:current", "Show the database's schema revision."),
+        "history": ("etl.cli.db:history", "List every schema revision."),
+        "check": ("etl.cli.db:check", "Compare the database with what is declared."),
+        "downgrade": ("etl.cli.db:downgrade", "Go back to an older schema."),
+    },
+    epilog=epilog("ftmirror db upgrade --database-url postgresql://ftmirror@db/ftmirror"),
+)
+def db() -> None:
+    """Look at the schema of the database, and move it."""
+
+
+@command("upgrade", example="ftmirror db upgrade")
+@click.option("--sql", is_flag=True, help="Print the SQL of the whole schema; touch nothing.")
+def upgrade(context: Context, *, sql: bool) -> None:
+    """Bring the schema to this version's."""
+    from etl.db import migrate
+
+    if sql:
+        output.data(migrate.sql(context.settings.database_url))
+        return
+    with database.opened(context) as engine:
+        moved = migrate.upgrade(engine)
+    output.data(f"schema {migrate.head()}" + ("" if moved else ": nothing to do"))
+
+
+@command("current", example="ftmirror db current")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
+def current(context: Context, *, as_json: bool) -> None:
+    """Show the database's schema revision, and the newest one."""
+    from etl.db import migrate
+    from etl.db.engine import sqlite_file
+
+    with database.opened(context) as engine:
+        path = sqlite_file(engine.url)
+        found = None if path is not None and not path.exists() else migrate.current(engine)
+    if as_json:
+        output.json({"current": found, "head": migrate.head()})
+    else:
+        note = "" if found == migrate.head() else f" (this version's is {migrate.head()})"
+        output.data(f"{found or 'no schema yet'}{note}")
+
+
+@command("history", example="ftmirror db history")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON array.")
+def history(_context: Context, *, as_json: bool) -> None:
+    """List every schema revision, oldest first."""
+    from etl.db import migrate
+
+    found = migrate.history()
+    if as_json:
+        output.json([{"revision": revision, "description": what} for revision, what in found])
+    else:
+        output.table(["revision", "description"], found)
+
+
+@command("check", example="ftmirror db check")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
+def check(context: Context, *, as_json: bool) -> int:
+    """Compare the database's tables with what this version declares; exit 5 where they differ."""
+    from etl.db import migrate
+
+    with database.for_reading(context) as engine:
+        found = migrate.differences(engine)
+    if as_json:
+        output.json({"differences": found})
+    else:
+        output.data("\n".join(found) if found else "the tables are as this version declares them")
+    return FOUND_SOMETHING if found else 0
+
+
+@command("downgrade", example="ftmirror db downgrade 0001")
+@click.argument("revision", metavar="REV")
+def downgrade(context: Context, *, revision: str) -> None:
+    """Go back to an older schema (`base`: none). What only newer tables hold is lost."""
+    from etl.db import migrate
+
+    with database.opened(context) as engine:
+        migrate.downgrade(engine, revision)
+    output.data(f"schema {revision}")

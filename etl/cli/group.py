@@ -1,0 +1,112 @@
+"""The command `ftmirror` and the table of its commands, each imported only when it is called."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from etl.cli.options import HELP_NAMES, Given, common_options, epilog
+
+#: Name → where the command is, and the first line of its help (a test holds the two equal).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "sync": ("etl.cli.runs:sync", "Bring the mirror in step with the API."),
+    "import": ("etl.cli.runs:import_", "Mirror what saved JSON files hold."),
+    "check": ("etl.cli.standing:check", "Check settings, database and keys."),
+    "status": ("etl.cli.standing:status", "Show how fresh the mirror is."),
+    "runs": ("etl.cli.runs:runs", "Show past runs."),
+    "db": ("etl.cli.db:db", "Look at the schema, and move it."),
+    "simulate": ("etl.cli.trying:simulate", "Serve a fake API, for trying and testing."),
+    "demo": ("etl.cli.trying:demo", "Simulate and sync, in one."),
+    "version": ("etl.cli.version:version", "Show which version this is."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name, and imports the one that is called."""
+
+    def __init__(
+        self, *args: Any, lazy: Mapping[str, tuple[str, str]] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **{"context_settings": HELP_NAMES, **kwargs})
+        self.lazy = dict(lazy or {})
+        self.params += common_options()
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run, report what goes wrong and exit; without `standalone_mode`, only run."""
+        from etl.cli.failures import run
+
+        def plain(given: Given | None) -> Any:
+            obj = {} if given is None else {"obj": given}
+            return super(LazyGroup, self).main(
+                args, prog_name, complete_var, standalone_mode=False, **{**obj, **extra}
+            )
+
+        if not standalone_mode:
+            return plain(None)
+        sys.exit(run(plain, sys.argv[1:] if args is None else args))
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table: as one meets them, not by alphabet."""
+        return [*self.lazy, *(name for name in super().list_commands(ctx) if name not in self.lazy)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command that has this name."""
+        if cmd_name not in self.lazy:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self.lazy[cmd_name][0].partition(":")
+        made = getattr(import_module(module), attribute)
+        if not isinstance(made, click.Command):
+            raise TypeError(f"{module}:{attribute} is no command")
+        return made
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        rows = []
+        for name in self.list_commands(ctx):
+            if name in self.lazy:
+                rows.append((name, self.lazy[name][1]))
+            elif (made := super().get_command(ctx, name)) and not made.hidden:
+                rows.append((name, made.get_short_help_str()))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """No word at all: the help, on stderr, as a wrong call."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command; for a misspelt one an error that names the nearest."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not ctx.resilient_parsing:
+            known = self.list_commands(ctx)
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+            raise click.UsageError(f"no such command {name!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    "ftmirror",
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    epilog=epilog("ftmirror sync --database-url sqlite:///history.db"),
+)
+def ftmirror() -> None:
+    """Mirror your OpenAI fine-tuning history into a SQL database, and keep it in step."""

@@ -1,0 +1,84 @@
+"""How far a run is: a bar on a terminal, log lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from etl.cli import output
+
+if TYPE_CHECKING:
+    from etl.db.runs import Tally
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two log lines of one list.
+LOG_EVERY = 10.0
+
+
+@contextmanager
+def shown(kind: str, verbosity: int) -> Iterator[Callable[[Tally], None]]:
+    """What a run calls with each step: `auto`, `bar`, `log` or `none`."""
+    if kind == "auto":
+        kind = "bar" if sys.stderr.isatty() else "log"
+    if verbosity < 0 or kind == "none":
+        yield lambda _: None
+    elif kind == "log":
+        yield _lines()
+    else:
+        with _bar() as step:
+            yield step
+
+
+def _lines() -> Callable[[Tally], None]:
+    spoken: dict[tuple[str, str], float] = {}
+
+    def step(tally: Tally) -> None:
+        key = tally.source, tally.resource
+        now = time.monotonic()
+        if now - spoken.setdefault(key, now) >= LOG_EVERY and tally.status == "running":
+            spoken[key] = now
+            log.info(
+                "%s, %s: %s pages, %s records", *key, tally.counts["pages"], tally.counts["records"]
+            )
+
+    return step
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Tally], None]]:
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed:,} records", justify="right"),
+        TextColumn("{task.fields[pages]:,} pages", justify="right"),
+        TextColumn("{task.fields[rate]}", justify="right"),
+        TimeElapsedColumn(),
+        console=output.console(sys.stderr),
+        transient=True,
+    ) as progress:
+        tasks: dict[tuple[str, str], tuple[int, float]] = {}
+
+        def step(tally: Tally) -> None:
+            from rich.markup import escape
+
+            key = tally.source, tally.resource
+            if key not in tasks:
+                name = escape(f"{tally.source}, {tally.resource}")
+                task = progress.add_task(name, total=None, pages=0, rate="")
+                tasks[key] = int(task), time.monotonic()
+            task_id, began = tasks[key]
+            done = tally.counts["records"]
+            seconds = time.monotonic() - began
+            rate = f"{done / seconds:,.0f}/s" if seconds > 0.5 else ""
+            from rich.progress import TaskID
+
+            progress.update(TaskID(task_id), completed=done, pages=tally.counts["pages"], rate=rate)
+
+        yield step

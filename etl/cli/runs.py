@@ -1,0 +1,227 @@
+"""`ftmirror sync`, `import` and `runs`: what writes the mirror, and the log of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from etl.cli import database, output, progress
+from etl.cli.options import KEY_VALUE, Context, command, metadata
+from etl.errors import UsageError
+
+if TYPE_CHECKING:
+    from etl.pipe import RunResult
+    from etl.resource import Resource
+    from etl.settings import Source
+
+SUCCESS, FAILED, PARTIAL = 0, 1, 3
+
+
+def exit_code(result: RunResult) -> int:
+    """The exit code that says how a run ended."""
+    return {"success": SUCCESS, "partial": PARTIAL}.get(result.status, FAILED)
+
+
+@command(
+    "sync",
+    example="""
+    ftmirror sync
+    ftmirror sync --source research --metadata team=search --dry-run
+    """,
+)
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this source.")
+@click.option("--resource", "resources", multiple=True, metavar="NAME", help="Only this resource.")
+@click.option(
+    "--mode",
+    type=click.Choice(["auto", "full"]),
+    default="auto",
+    show_default=True,
+    help="What to list: for now both list everything.",
+)
+@click.option(
+    "--metadata",
+    "pairs",
+    multiple=True,
+    type=KEY_VALUE,
+    help="Only jobs with this metadata, or `null`: only jobs without any.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would change, and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
+def sync(
+    context: Context,
+    *,
+    sources: Sequence[str],
+    resources: Sequence[str],
+    mode: str,  # noqa: ARG001 - both modes are the full listing in this version
+    pairs: Sequence[tuple[str, str] | str],
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Bring the mirror in step with the API: one run, then exit.
+
+    Exit code 0: done. 1: failed. 3: partial, the next run goes on. 4: another run is at work.
+    """
+    from etl import sync as syncing
+    from etl.api.paging import metadata_filter
+    from etl.settings import require_keys
+
+    chosen = context.settings.chosen(sources)
+    require_keys(chosen)
+    wanted = metadata(pairs)
+    order = syncing.Order(
+        sources=chosen,
+        resources=_resources(resources),
+        narrowing=()
+        if wanted is None
+        else metadata_filter(None if isinstance(wanted, str) else wanted),
+    )
+    with progress.shown(context.progress, context.verbosity) as step:
+        if dry_run:
+            with database.for_rehearsal(context) as found:
+                result = syncing.rehearse(found, order, step)
+        else:
+            with database.for_writing(context) as engine:
+                result = syncing.sync(engine, order, step)
+    _answer(result, as_json=as_json, dry_run=dry_run)
+    return exit_code(result)
+
+
+@command(
+    "import",
+    example="""
+    ftmirror import jobs.jsonl
+    curl … | ftmirror import - --source research --observed-at 2025-03-01
+    """,
+)
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option("--resource", metavar="NAME", help="Take every object for this kind.")
+@click.option("--source", metavar="NAME", help="Whose records these are.")
+@click.option(
+    "--observed-at",
+    metavar="TIME",
+    help="When the API said this: YYYY-MM-DD or ISO 8601, UTC unless it says otherwise.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
+def import_(
+    context: Context,
+    *,
+    files: Sequence[str],
+    resource: str | None,
+    source: str | None,
+    observed_at: str | None,
+    as_json: bool,
+) -> int:
+    """Mirror what saved JSON or JSONL files hold: objects, arrays or list responses.
+
+    `-` is standard input; .gz is read too. A record is never moved back in time: an older state
+    goes to the history and is counted `older`. Needs no key.
+    """
+    from etl import importing
+    from etl.record import Origin
+    from etl.resources import discover
+
+    if resource is not None:
+        _resources([resource])
+    chosen = _one_source(context.settings.chosen([source] if source else []))
+    order = importing.Order(
+        files=files,
+        origin=Origin(chosen.name, chosen.provider, chosen.id_space, chosen.project),
+        resources=discover(),
+        resource=resource,
+        observed_at=_moment(observed_at),
+    )
+    for name in files:
+        if name != "-" and not Path(name).is_file():
+            raise UsageError(f"{name}: no such file")
+    with (
+        database.for_writing(context) as engine,
+        progress.shown(context.progress, context.verbosity) as step,
+    ):
+        result = importing.import_files(engine, order, step)
+    _answer(result, as_json=as_json, dry_run=False)
+    return exit_code(result)
+
+
+@command("runs", example="ftmirror runs --limit 5")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON array.")
+def runs(context: Context, *, limit: int, as_json: bool) -> None:
+    """Show past runs, newest first."""
+    from etl import reports
+
+    with database.for_reading(context) as engine:
+        found = reports.past_runs(engine, limit)
+    if as_json:
+        output.json(found)
+        return
+    if not found:
+        output.data("no runs yet; `ftmirror sync` makes the first")
+        return
+    rows = []
+    for run in found:
+        seconds = None
+        if run["finished_at"] is not None:
+            seconds = f"{(run['finished_at'] - run['started_at']).total_seconds():.1f} s"
+        rows.append(
+            (run["id"], run["started_at"], seconds, run["mode"], run["status"], reports.totals(run))
+        )
+    output.table(["run", "started (UTC)", "took", "mode", "status", "records"], rows)
+    for run in found:
+        if run["error"]:
+            output.data(f"run {run['id']}: {run['error']}")
+
+
+def _answer(result: RunResult, *, as_json: bool, dry_run: bool) -> None:
+    from etl import reports
+
+    if as_json:
+        output.json(result.as_json())
+        return
+    name = "dry run" if dry_run else f"run {result.run_id}"
+    output.data(f"{name}: {result.status} in {result.seconds:.1f} s")
+    several = len(result.sources) > 1
+    for source in result.sources:
+        for tally in source.tallies:
+            where = f"{source.name}, {tally.resource}" if several else tally.resource
+            output.data(f"  {where}: {reports.totals(tally.counts)}")
+    if dry_run:
+        output.data("nothing was written")
+    if result.error and result.status != "success":
+        # The log on stderr said why; here is what to expect.
+        sys.stderr.flush()
+
+
+def _resources(names: Sequence[str]) -> list[Resource]:
+    from etl.resources import discover
+    from etl.settings import nearest
+
+    known = discover()
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"there is no resource {name!r}{nearest(name, list(known))}; "
+                f"known: {', '.join(known)}"
+            )
+    return [resource for name, resource in known.items() if not names or name in names]
+
+
+def _one_source(chosen: Sequence[Source]) -> Source:
+    if len(chosen) > 1:
+        names = ", ".join(source.name for source in chosen)
+        raise UsageError(f"say whose records these are: --source with one of {names}")
+    return chosen[0]
+
+
+def _moment(text: str | None) -> dt.datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--observed-at {text!r} is no time; write 2025-03-01T09:30:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

@@ -1,0 +1,150 @@
+"""`ftmirror status` and `check`: how the mirror stands, and whether the next run can work."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etl.cli import database, output
+from etl.cli.options import DURATION, Context, command
+from etl.errors import ConfigError, EtlError, UsageError
+
+if TYPE_CHECKING:
+    from etl.settings import Source
+
+FOUND_SOMETHING = 5
+
+
+@command("status", example="ftmirror status --max-age 26h")
+@click.option("--max-age", type=DURATION, help="Exit 5 when a list is older, as `26h`.")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
+def status(context: Context, *, max_age: float | None, as_json: bool) -> int:
+    """Show how fresh the mirror is and what it holds, by source and resource."""
+    from etl import reports
+    from etl.resources import discover
+
+    sources = [source.name for source in context.settings.sources]
+    with database.for_reading(context) as engine:
+        found = reports.status(engine, sources, list(discover()), dt.datetime.now(dt.UTC))
+    if as_json:
+        output.json(found.as_json())
+    else:
+        output.table(
+            ["source", "resource", "records", "last whole sync (UTC)", "age", "quarantined"],
+            [
+                (
+                    one.source,
+                    one.resource,
+                    one.records,
+                    one.synced_at or "never",
+                    "" if one.age_seconds is None else age(one.age_seconds),
+                    one.quarantined,
+                )
+                for one in found.standings
+            ],
+        )
+        for one in found.standings:
+            if one.last_error:
+                output.data(
+                    f"{one.source}, {one.resource}: last run {one.last_status}: {one.last_error}"
+                )
+    if max_age is not None and (found.oldest_age is None or found.oldest_age > max_age):
+        return FOUND_SOMETHING
+    return 0
+
+
+@command("check", example="ftmirror check")
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
+def check(context: Context, *, as_json: bool) -> int:
+    """Check the configuration, the database, its schema, and what each key can read.
+
+    Exit code 0: a sync can work. 1: it cannot, and the lines say why.
+    """
+    settings = context.settings
+    lines: list[dict[str, Any]] = [
+        _line("configuration", True, str(settings.path) if settings.path else "defaults")
+    ]
+    lines += _database(context)
+    for source in settings.sources:
+        lines += _source(source)
+    context.mask.ask(settings.hidden)
+    good = all(line["ok"] for line in lines if line["required"])
+    if as_json:
+        output.json({"ok": good, "checks": lines})
+    else:
+        for line in lines:
+            mark = "ok" if line["ok"] else ("failed" if line["required"] else "no")
+            output.data(f"{mark:7} {line['check']}: {context.mask(line['said'])}")
+    return 0 if good else 1
+
+
+def age(seconds: float) -> str:
+    """A length of time, roughly, as `3 min` or `2.5 days`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172800:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _line(check: str, ok: bool, said: str, *, required: bool = True) -> dict[str, Any]:
+    return {"check": check, "ok": ok, "required": required, "said": said}
+
+
+def _database(context: Context) -> list[dict[str, Any]]:
+    from etl.db import migrate
+    from etl.db.engine import shown, sqlite_file
+
+    try:
+        with database.opened(context) as engine:
+            path = sqlite_file(engine.url)
+            if path is not None and not path.exists():
+                said = f"{path} is not there yet; the first sync makes it"
+                return [_line("database", True, said)]
+            found = migrate.current(engine)
+            lines = [_line("database", True, shown(engine.url))]
+            if found is None and engine.dialect.name == "sqlite":
+                lines.append(_line("schema", True, "not there yet; the first sync makes it"))
+                return lines
+            try:
+                migrate.require_current(engine)
+            except UsageError as error:
+                will_upgrade = engine.dialect.name == "sqlite" or context.settings.auto_upgrade
+                may = will_upgrade and (found or "") < migrate.head()
+                lines.append(_line("schema", may, str(error)))
+            else:
+                lines.append(_line("schema", True, f"at {found}, as this version needs"))
+            return lines
+    except EtlError as error:
+        return [_line("database", False, str(error))]
+
+
+def _source(source: Source) -> list[dict[str, Any]]:
+    from etl.api.access import check_access
+    from etl.api.client import Client
+    from etl.settings import require_keys
+
+    name = f"source {source.name}"
+    try:
+        require_keys([source])
+        with Client(source) as client:
+            asked: list[tuple[str, bool, list[tuple[str, str]]]]
+            asked = [("/fine_tuning/jobs", True, [])]
+            if source.admin_key:
+                week = str(int(time.time()) - 7 * 86400)
+                asked.append(("/organization/projects", False, []))
+                asked.append(("/organization/costs", False, [("start_time", week)]))
+            found = [
+                (check_access(client, path, params=params), required)
+                for path, required, params in asked
+            ]
+    except ConfigError as error:
+        return [_line(name, False, problem) for problem in error.problems]
+    return [
+        _line(name, access.ok, access.sentence, required=required) for access, required in found
+    ]

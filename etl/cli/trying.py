@@ -1,0 +1,123 @@
+"""`ftmirror simulate` and `demo`: the whole thing without a key, a server or a bill."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from etl.cli import database, output, progress
+from etl.cli.options import Context, command
+from etl.cli.runs import exit_code
+from etl.errors import UsageError
+
+#: Where the demo keeps its mirror, unless told otherwise.
+DEMO_DATABASE = "ftmirror-demo.db"
+
+
+@command(
+    "simulate",
+    example="""
+    ftmirror simulate --jobs 1000 --port 8080
+    ftmirror simulate --data jobs.jsonl --fault '503 %5'
+    """,
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+@click.option("--jobs", type=click.IntRange(0), default=1000, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same world.")
+@click.option(
+    "--provider",
+    type=click.Choice(["openai", "azure"]),
+    default="openai",
+    show_default=True,
+    help="Whose oddities to have.",
+)
+@click.option("--data", "files", multiple=True, metavar="FILE", help="Serve these objects instead.")
+@click.option("--latency-ms", type=click.FloatRange(0), default=0.0, help="Wait before answers.")
+@click.option("--fault", "faults", multiple=True, metavar="SPEC", help="Go wrong, as told.")
+def simulate(
+    _context: Context,
+    *,
+    port: int,
+    jobs: int,
+    seed: int,
+    provider: str,
+    files: Sequence[str],
+    latency_ms: float,
+    faults: Sequence[str],
+) -> None:
+    """Serve a fake API on 127.0.0.1 until interrupted.
+
+    Any bearer token is taken as a key. `POST /__simulator/advance` lets its world go on: jobs
+    move, and new ones arrive.
+    """
+    from etl.simulator import Simulator, World, parse_fault
+
+    try:
+        world = World.from_files(list(files)) if files else World(seed, jobs, provider)
+        wrong = [parse_fault(fault) for fault in faults]
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from error
+    try:
+        simulator = Simulator(world, port=port, latency=latency_ms / 1000, faults=wrong)
+        simulator.start()
+    except OSError as error:
+        raise UsageError(f"port {port} of 127.0.0.1 cannot be used: {error.strerror}") from error
+    try:
+        output.data(f"serving at {simulator.url}")
+        output.data(f"try: OPENAI_API_KEY=sk-any OPENAI_BASE_URL={simulator.url} ftmirror sync")
+        output.flush()
+        while True:
+            time.sleep(3600)
+    finally:
+        simulator.stop()
+
+
+@command("demo", example="ftmirror demo --jobs 1000")
+@click.option("--jobs", type=click.IntRange(0), default=500, show_default=True)
+def demo(context: Context, *, jobs: int) -> int:
+    """Simulate an API with some years of history and mirror it, in one.
+
+    Needs no key and no server. The mirror is kept in ./ftmirror-demo.db, or where
+    --database-url says.
+    """
+    from dataclasses import replace
+
+    from etl import reports
+    from etl import sync as syncing
+    from etl.db.engine import database_url, shown, sqlite_file
+    from etl.resources import discover
+    from etl.settings import Secret, Source
+    from etl.simulator import Simulator, World
+
+    if context.database_url is None:
+        context = replace(context, database_url=f"sqlite:///{DEMO_DATABASE}")
+    url = database_url(context.settings.database_url)
+    path = sqlite_file(url)
+    output.data(f"A fake API with {jobs:,} fine-tuning jobs, mirrored twice:")
+    with (
+        Simulator(World(1, jobs)) as simulator,
+        database.for_writing(context) as engine,
+        progress.shown(context.progress, context.verbosity) as step,
+    ):
+        key = Secret.from_text("the demo", "sk-demo")
+        source = Source(name="demo", base_url=simulator.url, api_key=key)
+        order = syncing.Order([source], list(discover().values()))
+        for _ in range(2):
+            result = syncing.sync(engine, order, step)
+            requests = result.counts["requests"]
+            output.data(
+                f"  run {result.run_id}: {result.status} in {result.seconds:.1f} s, "
+                f"{requests} requests: {reports.totals(result.counts)}"
+            )
+            if exit_code(result):
+                return exit_code(result)
+        rows = reports.outcomes(engine)
+    output.data("")
+    output.table(["status", "jobs", "trained tokens", "first", "last"], rows)
+    output.data("")
+    output.data(f"The mirror: {Path(path).resolve() if path else shown(url)}")
+    output.data("Ask it:     SELECT model, count(*) FROM jobs GROUP BY model")
+    return 0

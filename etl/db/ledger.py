@@ -1,0 +1,176 @@
+"""The ledger's two tables, as `etl.batch` sees them: what is known, and what it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Row as SqlRow
+
+from etl.batch import Batch, Known, Line
+from etl.db.tables import frontiers, record_versions, records
+from etl.db.upsert import upsert
+from etl.record import Origin, Record, pack, unpack
+
+#: Ids in one IN list: within every database's limit on parameters.
+IDS_AT_ONCE = 500
+
+_Item = TypeVar("_Item")
+
+_DIGESTS = [
+    records.c[name]
+    for name in (
+        "id",
+        "version",
+        "last_version",
+        "source",
+        "provider",
+        "id_space",
+        "project_id",
+        "digest",
+        "canonical_digest",
+        "missing_since",
+    )
+]
+#: What an INSERT of a ledger line and an UPDATE of one have in common, by column.
+_SHARED = [column.name for column in record_versions.columns]
+
+
+def chunks(items: Sequence[_Item], size: int = IDS_AT_ONCE) -> Iterator[Sequence[_Item]]:
+    """The items in runs of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def look_up(connection: Connection, resource: str, ids: Collection[str]) -> dict[str, Known]:
+    """What the ledger holds of these ids: digests only, one query for a few hundred ids."""
+    known: dict[str, Known] = {}
+    for some in chunks(sorted(set(ids))):
+        query = select(*_DIGESTS).where(records.c.resource == resource, records.c.id.in_(some))
+        for line in connection.execute(query):
+            known[line.id] = Known(
+                version=line.version,
+                last_version=line.last_version,
+                origin=_origin(line),
+                digest=line.digest,
+                canonical_digest=line.canonical_digest,
+                missing_since=line.missing_since,
+            )
+    return known
+
+
+def look_up_states(
+    connection: Connection, resource: str, known: dict[str, Known]
+) -> dict[str, Known]:
+    """The same with whole states: an import asks which of two is the later one."""
+    listed = _listed_at(connection, resource)
+    found = dict(known)
+    for some in chunks(sorted(known)):
+        query = select(records).where(records.c.resource == resource, records.c.id.in_(some))
+        for line in connection.execute(query):
+            shown = None if line.missing_since else listed.get(line.source)
+            found[line.id] = replace(found[line.id], current=state(line), confirmed_at=shown)
+        digests: dict[str, set[str]] = {}
+        passed = select(record_versions.c.id, record_versions.c.canonical_digest).where(
+            record_versions.c.resource == resource, record_versions.c.id.in_(some)
+        )
+        for identifier, digest in connection.execute(passed):
+            digests.setdefault(identifier, set()).add(digest)
+        for identifier, seen in digests.items():
+            found[identifier] = replace(found[identifier], superseded=frozenset(seen))
+    return found
+
+
+def state(line: SqlRow[Any]) -> Record:
+    """The record that a line of the ledger holds."""
+    return Record(
+        resource=line.resource,
+        id=line.id,
+        payload=unpack(line.payload, line.payload_encoding),
+        origin=_origin(line),
+        parent_id=line.parent_id,
+        position=line.position,
+        observed_at=line.observed_at,
+    )
+
+
+def write(connection: Connection, batch: Batch, run_id: int, now: datetime) -> None:
+    """Write what a batch decided, the superseded lines into the versions first."""
+    name = batch.resource.name
+    for some in chunks([line.record.id for line in batch.updated]):
+        old = select(*[records.c[column] for column in _SHARED]).where(
+            records.c.resource == name, records.c.id.in_(some)
+        )
+        connection.execute(insert(record_versions).from_select(_SHARED, old))
+    _many(connection, insert(record_versions), (_line(one, run_id, now) for one in batch.versions))
+    fresh = {"first_seen_at": now, "missing_since": None}
+    _many(
+        connection,
+        insert(records),
+        ({**_current(one, run_id, now), **fresh} for one in batch.created),
+    )
+    _many(
+        connection,
+        upsert(connection.dialect.name, records, keep=("first_seen_at",)),
+        ({**_current(one, run_id, now), **fresh} for one in batch.updated),
+    )
+    this = (records.c.resource == name, records.c.id == bindparam("this"))
+    _many(
+        connection,
+        update(records).where(*this).values(digest=bindparam("seen"), missing_since=None),
+        ({"this": touch.id, "seen": touch.digest} for touch in batch.touched),
+    )
+    _many(
+        connection,
+        update(records).where(*this).values(last_version=bindparam("highest")),
+        ({"this": one, "highest": number} for one, number in batch.renumbered.items()),
+    )
+
+
+def _many(connection: Connection, statement: Any, rows: Iterable[dict[str, Any]]) -> None:
+    if values := list(rows):
+        connection.execute(statement, values)
+
+
+def _current(line: Line, run_id: int, now: datetime) -> dict[str, Any]:
+    return {**_line(line, run_id, now), "last_version": line.last_version}
+
+
+def _line(line: Line, run_id: int, now: datetime) -> dict[str, Any]:
+    record = line.record
+    payload, encoding = pack(record.payload)
+    return {
+        "resource": record.resource,
+        "id": record.id,
+        "version": line.version,
+        "id_space": record.origin.id_space,
+        "source": record.origin.source,
+        "provider": record.origin.provider,
+        "project_id": record.origin.project_id,
+        "parent_id": record.parent_id,
+        "position": record.position,
+        "payload": payload,
+        "payload_encoding": encoding,
+        "digest": record.digest,
+        "canonical_digest": record.canonical_digest,
+        "observed_at": record.observed_at,
+        "changed_at": now,
+        "run_id": run_id,
+    }
+
+
+def _origin(line: SqlRow[Any]) -> Origin:
+    return Origin(line.source, line.provider, line.id_space, line.project_id)
+
+
+def _listed_at(connection: Connection, resource: str) -> dict[str, datetime]:
+    """When each source's last listing that reached its end had begun."""
+    query = select(frontiers.c.source, frontiers.c.listed_at).where(
+        frontiers.c.resource == resource,
+        frontiers.c.parent_id == "",
+        frontiers.c.listed_at.is_not(None),
+    )
+    return {line.source: line.listed_at for line in connection.execute(query)}

@@ -1,0 +1,88 @@
+"""The log of runs: one line a run, one line for each resource of each source in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from etl.db.tables import COUNTS, sync_resource_runs, sync_runs
+from etl.db.upsert import upsert
+
+
+@dataclass
+class Tally:
+    """How one resource of one source fared in a run, so far."""
+
+    source: str
+    resource: str
+    started_at: datetime
+    #: False where only some of the records were asked for.
+    is_whole: bool = True
+    status: str = "running"
+    error: str | None = None
+    finished_at: datetime | None = None
+    #: Records refused for the first time: what makes a run partial.
+    newly_quarantined: int = 0
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Add the counts of one batch."""
+        for name, count in counts.items():
+            self.counts[name] += count
+
+
+def begin(connection: Connection, mode: str, now: datetime) -> int:
+    """Log that a run begins; its number. Runs that never ended are closed as failed.
+
+    Only the holder of the lease calls this, so a run that still says `running` was killed.
+    """
+    cut = {"status": "failed", "error": "the run was cut off", "finished_at": now}
+    for table in (sync_runs, sync_resource_runs):
+        connection.execute(update(table).where(table.c.status == "running").values(cut))
+    line = {"started_at": now, "status": "running", "mode": mode, **dict.fromkeys(COUNTS, 0)}
+    inserted = connection.execute(insert(sync_runs).values(line))
+    assert inserted.inserted_primary_key is not None  # noqa: S101 - an INSERT of one row has one
+    run_id: int = inserted.inserted_primary_key[0]
+    return run_id
+
+
+def note(connection: Connection, run_id: int, tally: Tally) -> None:
+    """Write how a resource stands, in the transaction of the batch that brought it there."""
+    line = {
+        "run_id": run_id,
+        "source": tally.source,
+        "resource": tally.resource,
+        "started_at": tally.started_at,
+        "finished_at": tally.finished_at,
+        "status": tally.status,
+        "is_whole": tally.is_whole,
+        "error": tally.error,
+        **tally.counts,
+    }
+    connection.execute(upsert(connection.dialect.name, sync_resource_runs), line)
+
+
+def end(
+    connection: Connection,
+    run_id: int,
+    status: str,
+    error: str | None,
+    counts: Mapping[str, int],
+    now: datetime,
+) -> None:
+    """Log how a run ended."""
+    connection.execute(
+        update(sync_runs)
+        .where(sync_runs.c.id == run_id)
+        .values(status=status, error=error, finished_at=now, **counts)
+    )
+
+
+def latest(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """The latest runs, newest first."""
+    found = connection.execute(select(sync_runs).order_by(sync_runs.c.id.desc()).limit(limit))
+    return [dict(line._mapping) for line in found]  # noqa: SLF001 - SQLAlchemy's public name

@@ -1,0 +1,236 @@
+"""The pipe: records in, transactions out, and what came of it.
+
+`sync` feeds it pages, `importing` feeds it files; what happens to a record is the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine
+
+from etl.batch import Refusal
+from etl.db import lease
+from etl.db.runs import Tally
+from etl.db.store import Place, Store, utc_now
+from etl.db.tables import COUNTS
+from etl.errors import EtlError, LongWait, StoreError
+from etl.record import Record
+from etl.resource import Resource
+
+log = logging.getLogger(__name__)
+
+#: A batch ends with the page that brings it to either.
+BATCH_RECORDS = 1000
+BATCH_BYTES = 8 * 1024 * 1024
+#: How many ids at the head of a list are remembered.
+NEWEST = 20
+
+#: Called after every batch, with how the resource stands.
+Progress = Callable[[Tally], None]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some records in the order of their list: a page, or a piece of a file."""
+
+    items: Sequence[Record | Refusal]
+    #: Where the list goes on; None at its end.
+    cursor: str | None = None
+
+
+@dataclass
+class SourceResult:
+    """How one source fared."""
+
+    name: str
+    #: The reason it could not even begin, if so.
+    error: str | None = None
+    tallies: list[Tally] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        """`success`, `partial` or `failed`."""
+        if self.error is not None:
+            return "failed"
+        statuses = {tally.status for tally in self.tallies}
+        if statuses <= {"success"}:
+            return "success"
+        return "failed" if statuses == {"failed"} else "partial"
+
+    def as_json(self) -> dict[str, Any]:
+        """As the contract has it."""
+        errors = [tally.error for tally in self.tallies if tally.error]
+        return {
+            "name": self.name,
+            "status": self.status,
+            "error": self.error or (errors[0] if errors else None),
+            "resources": {tally.resource: dict(tally.counts) for tally in self.tallies},
+        }
+
+
+@dataclass
+class RunResult:
+    """How a run fared. `run_id` is None for a dry run, which leaves no trace."""
+
+    mode: str
+    run_id: int | None = None
+    seconds: float = 0.0
+    sources: list[SourceResult] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        """`success`; `failed` where no source did its work; else `partial`."""
+        statuses = {source.status for source in self.sources}
+        if statuses <= {"success"}:
+            return "success"
+        return "failed" if statuses == {"failed"} else "partial"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counts of all sources and resources together."""
+        tallies = [tally for source in self.sources for tally in source.tallies]
+        return {name: sum(tally.counts[name] for tally in tallies) for name in COUNTS}
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong, a line a source; None where nothing did."""
+        said = [(one.name, one.as_json()["error"]) for one in self.sources]
+        return "\n".join(f"{name}: {error}" for name, error in said if error) or None
+
+    def as_json(self) -> dict[str, Any]:
+        """As the contract has it."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "mode": self.mode,
+            "seconds": round(self.seconds, 3),
+            "sources": [source.as_json() for source in self.sources],
+        }
+
+
+class Run:
+    """One run under the lease: feeds records to the store and keeps the tallies."""
+
+    def __init__(self, store: Store, result: RunResult, progress: Progress) -> None:
+        self.store = store
+        self.result = result
+        self.progress = progress
+
+    def feed(
+        self,
+        resource: Resource,
+        chunks: Iterable[Chunk],
+        tally: Tally,
+        *,
+        importing: bool = False,
+    ) -> None:
+        """Mirror a list to its end, a batch a transaction.
+
+        What was read before an error is written, then the error is logged in `tally`: other
+        resources and sources go on. Raises StoreError only.
+        """
+        try:
+            self._feed(resource, chunks, tally, importing=importing)
+        except StoreError as error:
+            tally.status, tally.error = "failed", str(error)
+            raise
+        except EtlError as error:
+            tally.status, tally.error = "failed", str(error)
+            if isinstance(error, LongWait):
+                tally.status = "partial"
+            log.error("%s, %s: %s", tally.source, tally.resource, error)  # noqa: TRY400
+        else:
+            tally.status = "partial" if tally.newly_quarantined else "success"
+        tally.finished_at = self.store.now()
+        self.store.note(tally)
+        self.progress(tally)
+
+    def _feed(
+        self,
+        resource: Resource,
+        chunks: Iterable[Chunk],
+        tally: Tally,
+        *,
+        importing: bool,
+    ) -> None:
+        waiting: list[Record | Refusal] = []
+        size = 0
+        newest: tuple[str, ...] | None = None
+        cursor: str | None = None
+
+        def flush(*, is_done: bool) -> None:
+            nonlocal waiting, size
+            place = None
+            if not importing and tally.is_whole:
+                place = Place(
+                    tally.source, resource.name, tally.started_at, cursor, newest or (), is_done
+                )
+            batch, waiting, size = waiting, [], 0
+            self.store.apply(resource, batch, tally, place=place, importing=importing)
+            self.progress(tally)
+
+        try:
+            for chunk in chunks:
+                if newest is None:
+                    ids = [item.id for item in chunk.items if isinstance(item, Record)]
+                    newest = tuple(ids[:NEWEST])
+                waiting.extend(chunk.items)
+                size += sum(len(item.payload) for item in chunk.items)
+                cursor = chunk.cursor
+                self.progress(tally)
+                if len(waiting) >= BATCH_RECORDS or size >= BATCH_BYTES:
+                    flush(is_done=False)
+        except StoreError:
+            raise
+        except EtlError:
+            flush(is_done=False)
+            raise
+        flush(is_done=True)
+
+
+@contextmanager
+def run(
+    engine: Engine,
+    mode: str,
+    command: str,
+    progress: Progress,
+    now: Callable[[], datetime] = utc_now,
+) -> Iterator[Run]:
+    """A run under the lease, from its first line in the log to its last.
+
+    Raises LeaseHeld where another writer is at work, StoreError where the database fails.
+    """
+    began = time.monotonic()
+    result = RunResult(mode)
+    with lease.hold(engine, command) as held:
+        store = Store(engine, held.fence, now)
+        result.run_id = store.begin(mode)
+        try:
+            yield Run(store, result, progress)
+        except BaseException as error:
+            _close_as_failed(store, result, error)
+            raise
+        result.seconds = time.monotonic() - began
+        store.end(result.status, result.error, result.counts)
+
+
+def _close_as_failed(store: Store, result: RunResult, error: BaseException) -> None:
+    """Say in the log how the run ended, if the database still listens; the next run will else."""
+    what = str(error) if isinstance(error, EtlError) else f"ended by {type(error).__name__}"
+    try:
+        for source in result.sources:
+            for tally in source.tallies:
+                if tally.status == "running":
+                    tally.status, tally.error = "failed", what
+                    tally.finished_at = store.now()
+                    store.note(tally)
+        store.end("failed", what, result.counts)
+    except StoreError as second:
+        log.debug("the run could not be closed: %s", second)

@@ -1,0 +1,182 @@
+"""What people ask of a mirror: how fresh it is, what it holds, how the runs went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, select
+
+from etl.db import runs
+from etl.db.engine import database_errors
+from etl.db.tables import COUNTS, drift, quarantine, records, sync_resource_runs, sync_runs
+from etl.resources.jobs import jobs
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one resource of one source stands."""
+
+    source: str
+    resource: str
+    records: int
+    missing: int
+    #: When the last sync that read the whole list with success had begun; None for never.
+    synced_at: datetime | None
+    #: Seconds since then.
+    age_seconds: float | None
+    quarantined: int
+    last_status: str | None
+    last_error: str | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a mirror stands."""
+
+    standings: list[Standing]
+    #: Records by `resource`, of every source together.
+    totals: dict[str, int]
+    #: Kinds of drift seen so far.
+    drift: int
+
+    @property
+    def oldest_age(self) -> float | None:
+        """Seconds since the stalest list was read whole; None where one never was."""
+        ages = [standing.age_seconds for standing in self.standings]
+        known = [age for age in ages if age is not None]
+        return max(known) if known and len(known) == len(ages) else None
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "oldest_age_seconds": self.oldest_age,
+            "totals": self.totals,
+            "drift": self.drift,
+            "sources": [asdict(standing) for standing in self.standings],
+        }
+
+
+def past_runs(engine: Engine, limit: int) -> list[dict[str, Any]]:
+    """The latest runs with their resources, newest first."""
+    with database_errors(), engine.connect() as connection:
+        found = runs.latest(connection, limit)
+        ids = [run["id"] for run in found]
+        lines = connection.execute(
+            select(sync_resource_runs)
+            .where(sync_resource_runs.c.run_id.in_(ids))
+            .order_by(sync_resource_runs.c.source, sync_resource_runs.c.resource)
+        )
+        parts: dict[int, list[dict[str, Any]]] = {}
+        for line in lines:
+            part = dict(line._mapping)  # noqa: SLF001 - SQLAlchemy's public name
+            parts.setdefault(part.pop("run_id"), []).append(part)
+    return [{**run, "resources": parts.get(run["id"], [])} for run in found]
+
+
+def status(
+    engine: Engine, sources: Sequence[str], resources: Sequence[str], now: datetime
+) -> Status:
+    """How each configured source stands, and each other one that the mirror knows."""
+    with database_errors(), engine.connect() as connection:
+        held = _count(connection, records.c.source, records.c.resource)
+        gone = _count(
+            connection, records.c.source, records.c.resource, records.c.missing_since.is_not(None)
+        )
+        bad = _count(
+            connection,
+            quarantine.c.source,
+            quarantine.c.resource,
+            quarantine.c.resolved_at.is_(None),
+        )
+        whole = _whole_since(connection)
+        last = _last_lines(connection)
+        kinds = connection.scalar(select(func.count()).select_from(drift)) or 0
+    pairs = {(source, resource) for source in sources for resource in resources}
+    pairs |= held.keys() | bad.keys() | last.keys()
+    standings = []
+    for source, resource in sorted(pairs):
+        synced_at = whole.get((source, resource))
+        line = last.get((source, resource))
+        standings.append(
+            Standing(
+                source=source,
+                resource=resource,
+                records=held.get((source, resource), 0),
+                missing=gone.get((source, resource), 0),
+                synced_at=synced_at,
+                age_seconds=None if synced_at is None else (now - synced_at).total_seconds(),
+                quarantined=bad.get((source, resource), 0),
+                last_status=None if line is None else line[0],
+                last_error=None if line is None else line[1],
+            )
+        )
+    totals: dict[str, int] = {}
+    for (_, resource), count in held.items():
+        totals[resource] = totals.get(resource, 0) + count
+    return Status(standings, totals, kinds)
+
+
+def totals(counts: dict[str, int]) -> str:
+    """What a run did, as a person would say it: `1,000 created, 20 updated`."""
+    named = [name for name in COUNTS if name not in ("pages", "requests", "retries", "records")]
+    said = [f"{counts[name]:,} {name}" for name in named if counts[name]]
+    return ", ".join(said) or "nothing there"
+
+
+def _count(connection: Connection, *columns: Any) -> dict[tuple[str, str], int]:
+    source, resource, *where = columns
+    query = select(source, resource, func.count()).where(*where).group_by(source, resource)
+    return {(line[0], line[1]): line[2] for line in connection.execute(query)}
+
+
+def _whole_since(connection: Connection) -> dict[tuple[str, str], datetime]:
+    line = sync_resource_runs.c
+    query = (
+        select(line.source, line.resource, func.max(line.started_at))
+        .where(line.is_whole, line.status.in_(("success", "partial")), line.error.is_(None))
+        .group_by(line.source, line.resource)
+    )
+    return {(one[0], one[1]): one[2] for one in connection.execute(query)}
+
+
+def _last_lines(connection: Connection) -> dict[tuple[str, str], tuple[str, str | None]]:
+    line = sync_resource_runs.c
+    latest = (
+        select(line.source, line.resource, func.max(line.run_id).label("run_id"))
+        .join(sync_runs, sync_runs.c.id == line.run_id)
+        .where(sync_runs.c.mode != "import")
+        .group_by(line.source, line.resource)
+        .subquery()
+    )
+    query = select(line.source, line.resource, line.status, line.error).join(
+        latest,
+        (latest.c.source == line.source)
+        & (latest.c.resource == line.resource)
+        & (latest.c.run_id == line.run_id),
+    )
+    return {(one[0], one[1]): (one[2], one[3]) for one in connection.execute(query)}
+
+
+def outcomes(engine: Engine) -> list[tuple[Any, ...]]:
+    """Jobs by status: how many, their trained tokens, the first and the last day they began."""
+    job = jobs.c
+    query = (
+        select(
+            job.status,
+            func.count(),
+            func.sum(job.trained_tokens),
+            func.min(job.created_at),
+            func.max(job.created_at),
+        )
+        .group_by(job.status)
+        .order_by(func.count().desc(), job.status)
+    )
+    with database_errors(), engine.connect() as connection:
+        found = connection.execute(query).all()
+    return [
+        (status, count, None if tokens is None else f"{int(tokens):,}", first.date(), last.date())
+        for status, count, tokens, first, last in found
+    ]

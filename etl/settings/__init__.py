@@ -1,0 +1,19 @@
+"""Settings: read the file and the environment once, check everything, freeze."""
+
+from etl.settings.loading import load
+from etl.settings.model import PROVIDERS, Settings, Source, require_keys
+from etl.settings.secret import Secret
+from etl.settings.text import duration, escaped, mask_url, nearest
+
+__all__ = [
+    "PROVIDERS",
+    "Secret",
+    "Settings",
+    "Source",
+    "duration",
+    "escaped",
+    "load",
+    "mask_url",
+    "nearest",
+    "require_keys",
+]

@@ -1,0 +1,111 @@
+"""The settings as one frozen, picklable value."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote
+
+from etl.errors import ConfigError, UsageError
+from etl.settings.secret import Secret
+from etl.settings.text import escaped, nearest
+
+#: Providers whose differences this version knows. `compatible`: any server with OpenAI's envelope.
+PROVIDERS = ("openai", "azure", "compatible")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source: one key, one project, one server."""
+
+    name: str = "default"
+    provider: str = "openai"
+    #: Whose ids these are; two sources of one id space see the same jobs.
+    id_space: str = "openai"
+    #: Without a trailing slash, as `https://api.openai.com/v1`.
+    base_url: str = "https://api.openai.com/v1"
+    api_key: Secret = field(default_factory=lambda: Secret("OPENAI_API_KEY"))
+    admin_key: Secret = field(
+        default_factory=lambda: Secret("OPENAI_ADMIN_KEY", setting="admin_key")
+    )
+    organization: str | None = None
+    project: str | None = None
+    #: Header that carries the key: `Authorization` (as a bearer token), or e.g. `api-key` (bare).
+    auth_header: str = "Authorization"
+    extra_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    extra_query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    #: Seconds.
+    connect_timeout: float = 5.0
+    read_timeout: float = 60.0
+    #: Tries of one request, the first included.
+    max_attempts: int = 8
+    #: Seconds of waiting that one request may add up to.
+    retry_budget: float = 300.0
+    #: Bytes; a longer answer is refused.
+    max_response_bytes: int = 256 * 1024 * 1024
+    #: Plain http to another host than this one.
+    allow_http: bool = False
+    #: Header values that came from the environment, and so belong in no log.
+    hidden: tuple[str, ...] = field(default=(), repr=False)
+    #: What was named but is not there, in sentences. It matters only once the API is called.
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a command may need to know, checked."""
+
+    database_url: str = field(default="sqlite:///ftmirror.db", repr=False)
+    #: Migrate a server database without asking. SQLite always is.
+    auto_upgrade: bool = False
+    sources: tuple[Source, ...] = (Source(),)
+    #: The configuration file that was read, if any.
+    path: Path | None = None
+
+    def chosen(self, names: Collection[str] = ()) -> tuple[Source, ...]:
+        """The sources named, in the configuration's order; all of them where none is named.
+
+        Raises UsageError for a name that no source has.
+        """
+        known = [source.name for source in self.sources]
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f'there is no source "{escaped(name)}"{nearest(name, known)}; '
+                    f"known: {', '.join(known)}"
+                )
+        return tuple(source for source in self.sources if not names or source.name in names)
+
+    def hidden(self) -> tuple[str, ...]:
+        """Every secret text known by now, for whoever has to keep them out of a log."""
+        words = [password(self.database_url)]
+        for source in self.sources:
+            words += [source.api_key.known, source.admin_key.known, *source.hidden]
+        return tuple(word for word in words if word)
+
+
+def require_keys(sources: Iterable[Source]) -> None:
+    """Read the API key of each source; ConfigError with everything that is not there, at once."""
+    problems: list[str] = []
+    for source in sources:
+        said = list(source.missing)
+        try:
+            source.api_key.read()
+        except ConfigError as error:
+            said += error.problems
+        problems += [f'source "{source.name}": {problem}' for problem in said]
+    if problems:
+        raise ConfigError(problems)
+
+
+def password(url: str) -> str:
+    """The password in a database URL; empty for none, and for one that is also a name in it.
+
+    A password equal to its user or database protects little, and hiding it everywhere would
+    cut those names out of every message.
+    """
+    login, at, rest = url.partition("://")[2].rpartition("@")
+    user, _, word = login.partition(":")
+    word = unquote(word)
+    return "" if not at or word in user or word in rest else word

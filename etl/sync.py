@@ -1,0 +1,141 @@
+"""Sync: every list of every source, from the API into the database."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+
+from etl.api.client import Client
+from etl.api.paging import pages
+from etl.batch import Batch, build, read
+from etl.db.runs import Tally
+from etl.db.store import Store, utc_now
+from etl.errors import ConfigError, EtlError, StoreError
+from etl.pipe import Chunk, Progress, RunResult, SourceResult, run
+from etl.record import Origin
+from etl.resource import Resource
+from etl.settings import Source
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a run is asked to do."""
+
+    sources: Sequence[Source]
+    resources: Sequence[Resource]
+    #: Parameters that narrow the listing (`metadata_filter`); with any, the run is not whole.
+    narrowing: Sequence[tuple[str, str]] = ()
+    mode: str = "full"
+
+
+def sync(
+    engine: Engine,
+    order: Order,
+    progress: Progress,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], datetime] = utc_now,
+) -> RunResult:
+    """Mirror what is ordered. A source that fails never stops the others.
+
+    Raises LeaseHeld where another writer is at work, StoreError where the database fails.
+    """
+    with run(engine, order.mode, "sync", progress, now) as current:
+        for source, tallies, client in _sources(order, current.result, sleep):
+            for resource in order.resources:
+                tally = Tally(source.name, resource.name, now(), not order.narrowing)
+                tallies.append(tally)
+                current.feed(resource, _listing(client, source, resource, order, tally, now), tally)
+    return current.result
+
+
+def rehearse(
+    engine: Engine | None,
+    order: Order,
+    progress: Progress,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], datetime] = utc_now,
+) -> RunResult:
+    """What `sync` would change, found by the same look-ups; nothing is written, no lease taken.
+
+    `engine`: None for a mirror that does not exist yet, in which everything would be new.
+    """
+    began = time.monotonic()
+    result = RunResult(order.mode)
+    for source, tallies, client in _sources(order, result, sleep):
+        for resource in order.resources:
+            tally = Tally(source.name, resource.name, now(), not order.narrowing)
+            tallies.append(tally)
+            try:
+                for chunk in _listing(client, source, resource, order, tally, now):
+                    tally.add(_plan(engine, resource, chunk).counts)
+                    progress(tally)
+                tally.status = "partial" if tally.counts["quarantined"] else "success"
+            except StoreError:
+                raise
+            except EtlError as error:
+                tally.status, tally.error = "failed", str(error)
+                log.error("%s, %s: %s", source.name, resource.name, error)  # noqa: TRY400
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _sources(
+    order: Order, result: RunResult, sleep: Callable[[float], None]
+) -> Iterator[tuple[Source, list[Tally], Client]]:
+    """Each source with an open client; one whose settings cannot work is logged and passed over."""
+    for source in order.sources:
+        found = SourceResult(source.name)
+        result.sources.append(found)
+        try:
+            client = Client(source, sleep=sleep)
+        except ConfigError as error:
+            found.error = str(error)
+            log.error("%s: %s", source.name, error)  # noqa: TRY400
+            continue
+        with client:
+            yield source, found.tallies, client
+
+
+def _listing(
+    client: Client,
+    source: Source,
+    resource: Resource,
+    order: Order,
+    tally: Tally,
+    now: Callable[[], datetime],
+) -> Iterator[Chunk]:
+    """The pages of a list, their requests counted in the tally."""
+    origin = Origin(source.name, source.provider, source.id_space, source.project)
+    before = client.requests, client.retries
+
+    def count() -> None:
+        tally.counts["requests"] = client.requests - before[0]
+        tally.counts["retries"] = client.retries - before[1]
+
+    try:
+        for page in pages(client, resource.path, params=order.narrowing):
+            count()
+            tally.counts["pages"] += 1
+            seen_at = now()
+            yield Chunk([read(resource, item, origin, seen_at) for item in page.items], page.cursor)
+    finally:
+        count()
+
+
+def _plan(engine: Engine | None, resource: Resource, chunk: Chunk) -> Batch:
+    if engine is None:
+        return build(resource, chunk.items, {})
+    return Store(engine, _no_fence).plan(resource, chunk.items)
+
+
+def _no_fence(_: Connection) -> None:
+    """A rehearsal opens no writing transaction that a lease would have to guard."""
