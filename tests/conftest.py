@@ -97,6 +97,6 @@ def engine(empty_database: str) -> Iterator[Engine]:
 @pytest.fixture
 def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
     """A mirror with nothing in it yet, on SQLite alone."""
-    engine = make_schema(f"sqlite:///{tmp_path / 'mirror.db'}")
+    engine = make_schema(f"sqlite:///{tmp_path / 'alone.db'}")
     yield engine
     engine.dispose()

@@ -20,7 +20,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 
-class Missing(Exception):  # noqa: N818 - a reason to skip
+class Missing(Exception):
     """This machine has no such server."""
 
 

@@ -163,7 +163,7 @@ def progress(record: Record) -> int:
     """How far along this state is: its status first, then how much it says."""
     status = _member(record, "status")
     stage = 3 if status in FINAL_STATUSES else OPEN_STATUSES.get(str(status), 2)
-    return stage * 10_000 + min(_settled(record.value), 9_999)
+    return stage * 10_000 + min(_said(record.value), 9_999)
 
 
 def rows(record: Record) -> Iterator[Row | Drift]:
@@ -365,13 +365,15 @@ def _finite(value: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _settled(value: Any) -> int:
-    """How many of a state's values are known: neither null nor left to the server (`auto`)."""
+def _said(value: Any) -> int:
+    """How much a value says: a value counts for two, one that was left to the server for one."""
     if isinstance(value, dict):
-        return sum(_settled(item) for item in value.values())
+        return sum(_said(item) for item in value.values())
     if isinstance(value, list):
-        return sum(_settled(item) for item in value)
-    return 0 if value is None or value in ("auto", -1) else 1
+        return sum(_said(item) for item in value)
+    if value is None:
+        return 0
+    return 1 if value in ("auto", -1) else 2
 
 
 RESOURCE = Resource(

@@ -51,6 +51,7 @@ class Given:
                     f"{thing.where}: an event does not name its job; give its file as JOBID=FILE"
                 )
             if not isinstance(kind, str) or kind not in found:
+                kind = kind if isinstance(kind, str | None) else type(kind)
                 raise ValueError(
                     f"{thing.where}: unknown kind of object {kind!r}; known are {', '.join(found)}"
                 )
@@ -193,17 +194,26 @@ def _identity(thing: Found) -> str:
     return identity
 
 
-def _weight(thing: Found) -> tuple[bool, int]:
-    """Which of two states of one job is served: a final one, then the one that says more."""
-    return thing.value.get("status") in FINAL, _leaves(thing.value)
+def _weight(thing: Found) -> tuple[int, int]:
+    """Which of two states of one job is served: the later status, then the one that says more."""
+    status = thing.value.get("status")
+    stage = 3 if status in FINAL else _STAGES.get(str(status), 2)
+    return stage, _said(thing.value)
 
 
-def _leaves(value: object) -> int:
+#: How far along an open status is; one that is not here is somewhere in the middle.
+_STAGES = {"created": 0, "validating_files": 0, "pending": 1, "queued": 1}
+
+
+def _said(value: object) -> int:
+    """How much a value says: a value counts for two, one that was left to the server for one."""
     if isinstance(value, dict):
-        return sum(map(_leaves, value.values()))
+        return sum(map(_said, value.values()))
     if isinstance(value, list):
-        return sum(map(_leaves, value))
-    return int(value is not None)
+        return sum(map(_said, value))
+    if value is None:
+        return 0
+    return 1 if value in ("auto", -1) else 2
 
 
 def _job(thing: Found) -> GivenJob:

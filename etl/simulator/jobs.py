@@ -217,5 +217,6 @@ class Invented:
             serial = self.planned * place // 1000
             # Neighbours would name a model that never came to be.
             serial += (serial % 9 in (3, 4)) * 2
-            found[serial] = status
+            if serial < self.planned - self._open:
+                found[serial] = status
         return found

@@ -92,6 +92,8 @@ def _add_later_keys(jobs: Invented, job: Json, life: Biography, state: State, re
 
 def _add_error(job: Json, life: Biography, state: State, created: int, throw: int) -> None:
     error = failure(life, state)
+    if created < clock.ERROR_KEY:
+        return
     if error is not None:
         job["error"] = dict(zip(("code", "message", "param"), error, strict=True))
     elif created >= clock.EMPTY_ERROR:
@@ -102,7 +104,7 @@ def _add_error(job: Json, life: Biography, state: State, created: int, throw: in
         if throw > 92:
             nothing["error"] = None
         job["error"] = nothing
-    elif created >= clock.ERROR_KEY:
+    else:
         job["error"] = None
 
 

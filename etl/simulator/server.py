@@ -17,7 +17,7 @@ from .control import Control, Tally
 from .dice import mix
 from .faults import Fault, Faults
 from .routes import Request, Routes, template
-from .spoil import Answer, invalid_key, replaced, spoiled
+from .spoil import Answer, error_answer, invalid_key, replaced, spoiled
 from .world import World
 
 _LONGEST_LINE = 65_536
@@ -126,7 +126,7 @@ class Simulator:
 
     def api(self, head: _Head) -> tuple[Answer, Fault | None]:
         """The answer to an API request, and the fault that still has to spoil its sending."""
-        request = _request(head)
+        request = _request(head, azure=self.world.provider == "azure")
         if request is None:
             return self._routes.answer(Request("/", "", "any")), None
         fault = self.faults.strike(request.path)
@@ -163,7 +163,7 @@ class Simulator:
 
     def record(self, head: _Head, outcome: str) -> None:
         """Count and log a request."""
-        request = _request(head)
+        request = _request(head, azure=self.world.provider == "azure")
         self.requests.add(head.method, template(request.path) if request else "other", outcome)
         if self._log is not None:
             self._log(f"{head.method} {head.target} {outcome}")
@@ -212,7 +212,7 @@ class _Server(ThreadingHTTPServer):
         super(ThreadingHTTPServer, self).server_bind()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news; every other error is shown by the parent."""
+        """A client that went away is no news; mistakes of ours were answered with a 500."""
 
     def enter(self, connection: socket.socket) -> None:
         with self._lock:
@@ -274,7 +274,11 @@ class _Connection(StreamRequestHandler):
         if head.target.startswith("/__simulator"):
             self.connection.sendall(_packed(simulator.control(head, body), "", keep=keep))
             return keep
-        answer, fault = simulator.api(head)
+        try:
+            answer, fault = simulator.api(head)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours must show on the other side
+            message = f"The simulator itself failed: {error!r}"
+            answer, fault = error_answer(500, message, "server_error"), None
         if simulator.latency:
             self.server.stopping.wait(simulator.latency)
         extra = simulator.extra_headers()
@@ -356,14 +360,14 @@ def _packed(answer: Answer, extra: str, *, keep: bool, length: int | None = None
     return ("\r\n".join(lines) + f"\r\n{extra}\r\n").encode("latin-1") + answer.body
 
 
-def _request(head: _Head) -> Request | None:
+def _request(head: _Head, *, azure: bool) -> Request | None:
     """The API request in a head, or None when its path is outside the API."""
     path, _, query = head.target.partition("?")
-    base = next((base for base in _BASES if path.startswith(base + "/")), None)
+    bases = _BASES if azure else _BASES[-1:]
+    base = next((base for base in bases if path.startswith(base + "/")), None)
     if base is None:
         return None
-    scheme, _, key = head.headers.get("authorization", "").partition(" ")
-    bearer = key.strip() if scheme.lower() == "bearer" else None
-    return Request(
-        path[len(base) :], query, head.headers.get("api-key") or bearer, base == "/openai"
-    )
+    scheme, _, token = head.headers.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else None
+    key = (head.headers.get("api-key") if azure else None) or bearer
+    return Request(path[len(base) :], query, key, base == "/openai")

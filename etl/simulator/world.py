@@ -348,7 +348,7 @@ class World:
         for place in dice.sample(size, wanted):
             invented = place < len(self._jobs)
             job = place if invented else self._given.jobs[place - len(self._jobs)]
-            if _key(job) not in skip and job not in self._jobs.removed:
+            if _key(job) not in skip and _key(job) not in self._jobs.removed:
                 chosen.append(job)
         return chosen[:count]
 

@@ -63,9 +63,10 @@ def found() -> tuple[Counter[str], set[str]]:
             check(template + "/events", one + "/events?limit=100")
             check(template + "/checkpoints", one + "/checkpoints")
             if job["fine_tuned_model"]:
+                model = quote(job["fine_tuned_model"], safe="")
                 check(
                     "/fine_tuning/checkpoints/{fine_tuned_model_checkpoint}/permissions",
-                    f"/fine_tuning/checkpoints/{quote(job['fine_tuned_model'], safe='')}/permissions",
+                    f"/fine_tuning/checkpoints/{model}/permissions",
                     "sk-admin-test",
                 )
         files = check("/files", "/files?limit=50")["data"]
