@@ -190,7 +190,8 @@ class Run:
         except StoreError:
             raise
         except EtlError:
-            flush(is_done=False)
+            if waiting:
+                flush(is_done=False)
             raise
         flush(is_done=True)
 
@@ -223,7 +224,12 @@ def run(
 
 def _close_as_failed(store: Store, result: RunResult, error: BaseException) -> None:
     """Say in the log how the run ended, if the database still listens; the next run will else."""
-    what = str(error) if isinstance(error, EtlError) else f"ended by {type(error).__name__}"
+    if isinstance(error, EtlError):
+        what = str(error)
+    elif isinstance(error, KeyboardInterrupt):
+        what = "interrupted"
+    else:
+        what = f"ended by {type(error).__name__}: {error}"
     try:
         for source in result.sources:
             for tally in source.tallies:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import click
 
 from etl.cli import database, output, progress
 from etl.cli.options import KEY_VALUE, Context, command, metadata
-from etl.errors import UsageError
+from etl.errors import LeaseHeld, UsageError
 
 if TYPE_CHECKING:
     from etl.pipe import RunResult
@@ -71,7 +70,6 @@ def sync(
     from etl.settings import require_keys
 
     chosen = context.settings.chosen(sources)
-    require_keys(chosen)
     wanted = metadata(pairs)
     order = syncing.Order(
         sources=chosen,
@@ -80,13 +78,19 @@ def sync(
         if wanted is None
         else metadata_filter(None if isinstance(wanted, str) else wanted),
     )
+    require_keys(chosen)
     with progress.shown(context.progress, context.verbosity) as step:
         if dry_run:
             with database.for_rehearsal(context) as found:
                 result = syncing.rehearse(found, order, step)
         else:
-            with database.for_writing(context) as engine:
-                result = syncing.sync(engine, order, step)
+            try:
+                with database.for_writing(context) as engine:
+                    result = syncing.sync(engine, order, step)
+            except LeaseHeld as held:
+                if as_json:
+                    output.json(_locked(order.mode, held))
+                raise
     _answer(result, as_json=as_json, dry_run=dry_run)
     return exit_code(result)
 
@@ -176,6 +180,19 @@ def runs(context: Context, *, limit: int, as_json: bool) -> None:
             output.data(f"run {run['id']}: {run['error']}")
 
 
+def _locked(mode: str, held: LeaseHeld) -> dict[str, object]:
+    """The answer of a run that never began, in the shape of one that did."""
+    return {
+        "run_id": None,
+        "status": "locked",
+        "mode": mode,
+        "seconds": 0.0,
+        "sources": [],
+        "error": str(held),
+        "holder": held.holder,
+    }
+
+
 def _answer(result: RunResult, *, as_json: bool, dry_run: bool) -> None:
     from etl import reports
 
@@ -191,9 +208,6 @@ def _answer(result: RunResult, *, as_json: bool, dry_run: bool) -> None:
             output.data(f"  {where}: {reports.totals(tally.counts)}")
     if dry_run:
         output.data("nothing was written")
-    if result.error and result.status != "success":
-        # The log on stderr said why; here is what to expect.
-        sys.stderr.flush()
 
 
 def _resources(names: Sequence[str]) -> list[Resource]:

@@ -1,0 +1,299 @@
+"""The commands as a person and a cron job call them: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import etl.cli
+from etl.simulator import Simulator, World
+from tests.mirror import advance
+
+
+@dataclass
+class Answer:
+    """What one call did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, object]:
+        return dict(json.loads(self.out))
+
+
+Call = Callable[..., Answer]
+
+
+@pytest.fixture
+def call(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Call:
+    """Call `ftmirror` in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Answer:
+        capsys.readouterr()
+        code = etl.cli.main(list(arguments))
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A fake API that the environment points to."""
+    with Simulator(World(5, 120)) as simulator:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-this-test")
+        monkeypatch.setenv("OPENAI_BASE_URL", simulator.url)
+        yield simulator
+
+
+def test_with_only_a_key_set_sync_makes_the_mirror(
+    call: Call, simulator: Simulator, tmp_path: Path
+) -> None:
+    first = call("sync", "--json")
+    assert first.code == 0
+    answer = first.json
+    assert isinstance(answer["seconds"], float)
+    assert {**answer, "seconds": 0} == {
+        "run_id": 1,
+        "status": "success",
+        "mode": "full",
+        "seconds": 0,
+        "sources": [
+            {
+                "name": "default",
+                "status": "success",
+                "error": None,
+                "resources": {
+                    "jobs": {
+                        "pages": 2,
+                        "requests": 2,
+                        "retries": 0,
+                        "records": 120,
+                        "created": 120,
+                        "updated": 0,
+                        "unchanged": 0,
+                        "older": 0,
+                        "missing": 0,
+                        "quarantined": 0,
+                    }
+                },
+            }
+        ],
+    }
+    with sqlite3.connect(tmp_path / "ftmirror.db") as database:
+        assert database.execute("SELECT count(*) FROM jobs").fetchone() == (120,)
+    database.close()
+    assert (tmp_path / "ftmirror.db").stat().st_mode & 0o777 == 0o600
+    second = call("sync")
+    assert (second.code, second.err) == (0, "")
+    assert re.fullmatch(r"run 2: success in \d\.\d s\n  jobs: 120 unchanged\n", second.out)
+
+
+def test_a_dry_run_says_what_would_change_and_writes_nothing(
+    call: Call, simulator: Simulator, tmp_path: Path
+) -> None:
+    would = call("sync", "--dry-run")
+    assert would.code == 0
+    assert re.fullmatch(
+        r"dry run: success in \d\.\d s\n  jobs: 120 created\nnothing was written\n", would.out
+    )
+    assert list(tmp_path.iterdir()) == []
+    call("sync")
+    moved = advance(simulator, changed=3, new=2)
+    assert (len(moved["changed"]), len(moved["new"])) == (3, 2)
+    before = (tmp_path / "ftmirror.db").read_bytes()
+    assert "jobs: 2 created, 3 updated, 117 unchanged" in call("sync", "--dry-run").out
+    assert (tmp_path / "ftmirror.db").read_bytes() == before
+    assert call("sync", "--dry-run", "--json").json["run_id"] is None
+
+
+def test_metadata_narrows_a_sync(call: Call, simulator: Simulator) -> None:
+    answer = call("sync", "--metadata", "env=prod", "--json")
+    assert answer.code == 0
+    untagged = call("sync", "--metadata", "null", "--json")
+    assert untagged.code == 0
+    wrong = call("sync", "--metadata", "null", "--metadata", "env=prod")
+    assert wrong.code == 2
+    assert "--metadata null cannot go together" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sync"], "OPENAI_API_KEY is not set; `export OPENAI_API_KEY=…`"),
+        (["sync", "--source", "reserch"], 'there is no source "reserch"'),
+        (["sync", "--resource", "job"], "did you mean"),
+        (["snyc"], "did you mean sync?"),
+        (["status"], "there is no mirror at ftmirror.db yet; `ftmirror sync` makes one"),
+        (["import", "nowhere.json"], "nowhere.json: no such file"),
+        (["sync", "--database-url", "oracle://x"], "oracle"),
+        (["status", "--database-url", "sqlite:///no/such/directory/x.db"], "there is no directory"),
+    ],
+)
+def test_wrong_usage_exits_2_and_says_what_to_do(
+    call: Call, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    answer = call(*arguments)
+    assert answer.code == 2
+    assert said in answer.err
+    assert "Traceback" not in answer.err
+    assert list(tmp_path.glob("*.db")) == []
+
+
+def test_a_refused_key_fails_the_run_and_never_shows(
+    call: Call, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with Simulator(World(1, 5), refused_keys=["sk-secret-of-this-test"]) as refusing:
+        monkeypatch.setenv("OPENAI_BASE_URL", refusing.url)
+        answer = call("-vv", "sync", "--json")
+    assert answer.code == 1
+    assert answer.json["status"] == "failed"
+    assert "OPENAI_API_KEY" in answer.err
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert "sk-secret" not in answer.out + answer.err
+    assert b"sk-secret" not in written
+
+
+def test_a_partial_run_exits_3_and_the_same_bad_record_only_once(
+    call: Call, tmp_path: Path
+) -> None:
+    (tmp_path / "x.jsonl").write_text('{"id": 5}\n{"id": "ftjob-1", "created_at": 1700000000}\n')
+    first = call("import", "x.jsonl")
+    assert first.code == 3
+    assert "jobs: 1 created, 1 quarantined" in first.out
+    assert "quarantined: jobs without id: `id` is no text: 5" in first.err
+    assert call("import", "x.jsonl").code == 0
+
+
+def test_import_reads_standard_input_and_gzip_and_needs_no_key(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gzip
+    import io
+    from types import SimpleNamespace
+
+    page = b'{"object":"list","data":[{"id":"ftjob-1","created_at":1700000000,"status":"queued"}]}'
+    (tmp_path / "page.json.gz").write_bytes(gzip.compress(page))
+    assert "jobs: 1 created" in call("import", "page.json.gz").out
+    stdin = SimpleNamespace(buffer=io.BytesIO(page.replace(b"ftjob-1", b"ftjob-2")))
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert "jobs: 1 created" in call("import", "-", "--observed-at", "2025-03-01").out
+    assert call("import", "-", "--observed-at", "yesterday").code == 2
+
+
+def test_an_event_is_not_taken_for_a_job(call: Call, tmp_path: Path) -> None:
+    event = '{"object":"fine_tuning.job.event","id":"ftevent-1","created_at":1700000000}'
+    (tmp_path / "events.jsonl").write_text(event)
+    answer = call("import", "events.jsonl")
+    assert answer.code == 3
+    assert "a fine_tuning.job.event is not mirrored by this version" in answer.err
+
+
+def test_status_tells_freshness_and_a_monitor_its_exit_code(
+    call: Call, simulator: Simulator
+) -> None:
+    call("sync")
+    fresh = call("status", "--max-age", "1h")
+    assert fresh.code == 0
+    assert re.search(r"default +jobs +120 +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", fresh.out)
+    assert max(map(len, fresh.out.splitlines())) <= 80
+    assert call("status", "--max-age", "0s").code == 5
+    answer = call("status", "--json").json
+    assert answer["totals"] == {"jobs": 120}
+
+
+def test_an_import_makes_no_list_fresh(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"id": "ftjob-1", "created_at": 1700000000}\n')
+    call("import", "x.jsonl")
+    assert call("status", "--max-age", "1000d").code == 5
+
+
+def test_runs_lists_what_was_done(call: Call, simulator: Simulator) -> None:
+    call("sync")
+    call("sync")
+    shown = call("runs")
+    assert shown.code == 0
+    assert [line.split()[0] for line in shown.out.splitlines()] == ["run", "2", "1"]
+    assert max(map(len, shown.out.splitlines())) <= 80
+    (newest,) = json.loads(call("runs", "--limit", "1", "--json").out)
+    assert (newest["id"], newest["unchanged"], newest["resources"][0]["resource"]) == (
+        2,
+        120,
+        "jobs",
+    )
+
+
+def test_check_says_what_works_and_what_does_not(
+    call: Call, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = call("check")
+    assert good.code == 0
+    assert "ok      source default: /fine_tuning/jobs can be read with the key from" in good.out
+    monkeypatch.delenv("OPENAI_API_KEY")
+    bad = call("check")
+    assert bad.code == 1
+    assert "failed  source default: " in bad.out
+    assert "OPENAI_API_KEY" in bad.out
+
+
+def test_the_schema_can_be_moved_and_looked_at(call: Call) -> None:
+    assert call("db", "current").out == "no schema yet (this version's is 0001)\n"
+    assert call("db", "upgrade").out == "schema 0001\n"
+    assert call("db", "upgrade").out == "schema 0001: nothing to do\n"
+    assert call("db", "check").out == "the tables are as this version declares them\n"
+    assert "0001" in call("db", "history").out
+    assert "CREATE TABLE jobs (" in call("db", "upgrade", "--sql").out
+    assert call("db", "downgrade", "base").code == 0
+    assert call("db", "current").out == "no schema yet (this version's is 0001)\n"
+
+
+def test_a_server_database_waits_for_db_upgrade(
+    call: Call, simulator: Simulator, empty_database: str
+) -> None:
+    answer = call("sync", "--database-url", empty_database)
+    if empty_database.startswith("sqlite"):
+        assert answer.code == 0
+        return
+    assert answer.code == 2
+    assert "Run `ftmirror db upgrade`" in answer.err
+    assert call("db", "upgrade", "--database-url", empty_database).code == 0
+    assert call("sync", "--database-url", empty_database).code == 0
+
+
+def test_auto_upgrade_migrates_a_server_database(
+    call: Call, simulator: Simulator, empty_database: str, tmp_path: Path
+) -> None:
+    (tmp_path / "ftmirror.toml").write_text("[database]\nauto_upgrade = true\n")
+    assert call("sync", "--database-url", empty_database).code == 0
+
+
+def test_the_demo_needs_nothing_and_says_where_the_mirror_is(call: Call, tmp_path: Path) -> None:
+    answer = call("demo", "--jobs", "60")
+    assert answer.code == 0
+    assert re.search(r"run 1: success in \d\.\d s, 1 requests?: 60 created", answer.out)
+    assert re.search(r"run 2: success in \d\.\d s, 1 requests?: 60 unchanged", answer.out)
+    assert str(tmp_path / "ftmirror-demo.db") in answer.out
+    again = call("demo", "--jobs", "60")
+    assert again.code == 0
+
+
+def test_a_file_that_is_no_json_is_named(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<html>")
+    answer = call("import", "page.html")
+    assert answer.code == 2
+    assert "page.html: neither JSON nor JSONL" in answer.err
+    (tmp_path / "cut.json").write_text('[{"id": "ftjob-1",\n')
+    answer = call("import", "cut.json")
+    assert answer.code == 2
+    assert "cut.json: the file ends in the middle of a value" in answer.err
