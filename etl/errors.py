@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from typing import Any
 
 
 class EtlError(Exception):
@@ -28,6 +29,17 @@ class EtlError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross processes whole, whatever arguments they were made with."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[EtlError], args: tuple[Any, ...], state: dict[str, Any]) -> EtlError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(EtlError):

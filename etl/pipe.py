@@ -184,6 +184,7 @@ class Run:
                 waiting.extend(chunk.items)
                 size += sum(len(item.payload) for item in chunk.items)
                 cursor = chunk.cursor
+                tally.read += len(chunk.items)
                 self.progress(tally)
                 if len(waiting) >= BATCH_RECORDS or size >= BATCH_BYTES:
                     flush(is_done=False)

@@ -123,7 +123,7 @@ def totals(counts: dict[str, int]) -> str:
     """What a run did, as a person would say it: `1,000 created, 20 updated`."""
     named = [name for name in COUNTS if name not in ("pages", "requests", "retries", "records")]
     said = [f"{counts[name]:,} {name}" for name in named if counts[name]]
-    return ", ".join(said) or "nothing there"
+    return ", ".join(said) or "no records"
 
 
 def _count(connection: Connection, *columns: Any) -> dict[tuple[str, str], int]:

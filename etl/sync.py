@@ -77,6 +77,7 @@ def rehearse(
             try:
                 for chunk in _listing(client, source, resource, order, tally, now):
                     tally.add(_plan(engine, resource, chunk).counts)
+                    tally.read += len(chunk.items)
                     progress(tally)
                 tally.status = "partial" if tally.counts["quarantined"] else "success"
             except StoreError:

@@ -42,9 +42,7 @@ def _lines() -> Callable[[Tally], None]:
         now = time.monotonic()
         if now - spoken.setdefault(key, now) >= LOG_EVERY and tally.status == "running":
             spoken[key] = now
-            log.info(
-                "%s, %s: %s pages, %s records", *key, tally.counts["pages"], tally.counts["records"]
-            )
+            log.info("%s, %s: %s pages, %s records", *key, tally.counts["pages"], tally.read)
 
     return step
 
@@ -74,7 +72,7 @@ def _bar() -> Iterator[Callable[[Tally], None]]:
                 task = progress.add_task(name, total=None, pages=0, rate="")
                 tasks[key] = int(task), time.monotonic()
             task_id, began = tasks[key]
-            done = tally.counts["records"]
+            done = tally.read
             seconds = time.monotonic() - began
             rate = f"{done / seconds:,.0f}/s" if seconds > 0.5 else ""
             from rich.progress import TaskID

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -132,7 +133,7 @@ def _source(source: Source) -> list[dict[str, Any]]:
     name = f"source {source.name}"
     try:
         require_keys([source])
-        with Client(source) as client:
+        with Client(replace(source, max_attempts=2)) as client:
             asked: list[tuple[str, bool, list[tuple[str, str]]]]
             asked = [("/fine_tuning/jobs", True, [])]
             if source.admin_key:

@@ -25,6 +25,8 @@ class Tally:
     status: str = "running"
     error: str | None = None
     finished_at: datetime | None = None
+    #: Records read so far, written or not: what a progress bar shows.
+    read: int = 0
     #: Records refused for the first time: what makes a run partial.
     newly_quarantined: int = 0
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
