@@ -12,6 +12,8 @@ from etl.db import migrate
 from etl.db.engine import open_engine
 from etl.db.tables import metadata
 from etl.errors import SchemaOutOfDate, UsageError
+from etl.simulator import Simulator, World
+from tests.mirror import contents, counts, source_of, sync, typed
 
 
 def test_migrating_gives_the_tables_that_are_declared(empty_database: str) -> None:
@@ -31,6 +33,33 @@ def test_down_to_base_leaves_only_the_leases(empty_database: str) -> None:
     migrate.downgrade(engine, "base")
     assert set(inspect(engine).get_table_names()) == {"leases", migrate.VERSION_TABLE}
     assert migrate.upgrade(engine) is True
+    engine.dispose()
+
+
+def test_up_down_up_with_data_gives_the_same_mirror_again(empty_database: str) -> None:
+    """What a downgrade drops is only a copy: the next sync brings it back."""
+    engine = open_engine(empty_database)
+    migrate.upgrade(engine)
+    with Simulator(World(4, 120)) as simulator:
+        sync(engine, source_of(simulator))
+        before = typed(engine)
+        assert len(before["jobs"]) == 120
+        migrate.downgrade(engine, "base")
+        migrate.upgrade(engine)
+        assert typed(engine) == {table: [] for table in before}
+        assert counts(sync(engine, source_of(simulator))) == {"created": 120}
+    assert typed(engine) == before
+    engine.dispose()
+
+
+def test_an_upgrade_that_is_not_needed_keeps_the_data(empty_database: str) -> None:
+    engine = open_engine(empty_database)
+    migrate.upgrade(engine)
+    with Simulator(World(4, 20)) as simulator:
+        sync(engine, source_of(simulator))
+        before = contents(engine)
+        assert migrate.upgrade(engine) is False
+        assert contents(engine) == before
     engine.dispose()
 
 
