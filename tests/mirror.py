@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from sqlalchemy import Engine, event, select
+import pytest
+from sqlalchemy import Engine, Table, event, select
 
 from etl import importing
 from etl import sync as syncing
+from etl.db import bulk
 from etl.db.tables import metadata
 from etl.pipe import RunResult
 from etl.record import Origin
@@ -104,10 +106,18 @@ def statements(engine: Engine) -> Iterator[list[str]]:
     def commit(_: Any) -> None:
         seen.append("COMMIT")
 
+    def copy(connection: Any, table: Table, rows: Any, into: str | None = None) -> None:
+        seen.append(f"COPY {into or table.name}")  # goes past SQLAlchemy, and so past its events
+        plain_copy(connection, table, rows, into)
+
+    plain_copy = bulk._copy
     event.listen(engine, "before_cursor_execute", execute)
     event.listen(engine, "commit", commit)
     try:
-        yield seen
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bulk, "_copy", copy)
+            patch.setitem(bulk._INSERT, "postgresql", copy)
+            yield seen
     finally:
         event.remove(engine, "before_cursor_execute", execute)
         event.remove(engine, "commit", commit)

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy import Row as SqlRow
 
 from etl.batch import Batch, Known, Line
+from etl.db import bulk
 from etl.db.tables import frontiers, record_versions, records
-from etl.db.upsert import upsert
 from etl.record import Origin, Record, pack, unpack
 
 #: Ids in one IN list: within every database's limit on parameters.
@@ -105,18 +105,13 @@ def write(connection: Connection, batch: Batch, run_id: int, now: datetime) -> N
             records.c.resource == name, records.c.id.in_(some)
         )
         connection.execute(insert(record_versions).from_select(_SHARED, old))
-    _many(connection, insert(record_versions), (_line(one, run_id, now) for one in batch.versions))
+    passed = [_line(one, run_id, now) for one in batch.versions]
+    bulk.insert_rows(connection, record_versions, passed)
     fresh = {"first_seen_at": now, "missing_since": None}
-    _many(
-        connection,
-        insert(records),
-        ({**_current(one, run_id, now), **fresh} for one in batch.created),
-    )
-    _many(
-        connection,
-        upsert(connection.dialect.name, records, keep=("first_seen_at",)),
-        ({**_current(one, run_id, now), **fresh} for one in batch.updated),
-    )
+    created = [{**_current(one, run_id, now), **fresh} for one in batch.created]
+    bulk.insert_rows(connection, records, created)
+    updated = [{**_current(one, run_id, now), **fresh} for one in batch.updated]
+    bulk.upsert_rows(connection, records, updated, keep=("first_seen_at",))
     this = (records.c.resource == name, records.c.id == bindparam("this"))
     _many(
         connection,

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Engine, delete, insert
-from sqlalchemy import Table as SqlTable
+from sqlalchemy import Connection, Engine, delete
 
 from etl import jsontext
 from etl.batch import Batch, Known, Refusal, build
-from etl.db import drift, ledger, quarantine, runs
+from etl.db import bulk, drift, ledger, quarantine, runs
 from etl.db.engine import RowsRefused, database_errors, writing
 from etl.db.runs import Tally
 from etl.db.tables import frontiers
@@ -180,18 +179,21 @@ def _known(
 
 
 def _write_rows(connection: Connection, batch: Batch) -> None:
-    """Upsert the main rows; replace whole what a changed record owns."""
+    """Insert the rows of new records; upsert changed ones, and replace whole what they own."""
     resource = batch.resource
-    for some in ledger.chunks([line.record.id for line in batch.updated]):
+    updated = [line.record.id for line in batch.updated]
+    for some in ledger.chunks(updated):
         for table, owner in resource.owned.items():
             connection.execute(delete(table).where(table.c[owner].in_(some)))
-    order: list[SqlTable] = list(resource.tables)
-    for table in sorted(batch.rows, key=order.index):
-        if table is resource.table:
-            statement = upsert(connection.dialect.name, table)
-        else:
-            statement = insert(table)
-        connection.execute(statement, batch.rows[table])
+    main = batch.rows.get(resource.table, [])
+    if updated:
+        was_there = set(updated)
+        changed = [row for row in main if row["id"] in was_there]
+        main = [row for row in main if row["id"] not in was_there]
+        bulk.upsert_rows(connection, resource.table, changed)
+    bulk.insert_rows(connection, resource.table, main)
+    for table in resource.owned:
+        bulk.insert_rows(connection, table, batch.rows.get(table, []))
 
 
 def _write_place(connection: Connection, place: Place) -> None:

@@ -56,7 +56,7 @@ def test_the_mirror_follows_and_writes_only_what_changed(
     assert {row["version"] for row in kept} == {1}
 
 
-_WRITES = re.compile(r"(INSERT INTO|UPDATE|DELETE FROM) (\w+)")
+_WRITES = re.compile(r"(INSERT INTO|UPDATE|DELETE FROM|COPY) (\w+)")
 
 
 def test_a_mirror_that_followed_equals_one_made_afresh(
@@ -96,11 +96,15 @@ def test_a_batch_is_one_transaction_that_begins_with_the_fence(
             runs.append([])
         elif not one.startswith(("BEGIN", "SELECT pg_", "SELECT 1", "PRAGMA", "show", "SELECT @@")):
             runs[-1].append(one)
-    batches = [run for run in runs if any(one.startswith("INSERT INTO jobs ") for one in run)]
+    batches = [run for run in runs if any(_writes_to("jobs", one) for one in run)]
     assert len(batches) == 1
     assert batches[0][0].startswith("UPDATE leases SET renewed_at")
     assert any(one.startswith("INSERT INTO frontiers") for one in batches[0])
-    assert any(one.startswith("INSERT INTO records ") for one in batches[0])
+    assert any(_writes_to("records", one) for one in batches[0])
+
+
+def _writes_to(table: str, statement: str) -> bool:
+    return bool((match := _WRITES.match(statement)) and match[2] == table)
 
 
 def test_a_metadata_filter_mirrors_only_what_it_names_and_is_not_the_whole(

@@ -72,7 +72,8 @@ def test_an_unknown_revision_names_the_known_ones(empty_database: str) -> None:
 
 def test_an_empty_database_is_out_of_date_and_says_what_to_run(empty_database: str) -> None:
     engine = open_engine(empty_database)
-    with pytest.raises(SchemaOutOfDate, match="no ftmirror tables yet. Run `ftmirror db upgrade`"):
+    said = r"no ftmirror tables yet\. Run `ftmirror db upgrade`"
+    with pytest.raises(SchemaOutOfDate, match=said):
         migrate.require_current(engine)
     engine.dispose()
 
