@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from etl.ahead import ahead
 from etl.batch import Refusal
 from etl.db import lease
 from etl.db.runs import Tally
@@ -27,13 +28,22 @@ from etl.resource import Resource
 log = logging.getLogger(__name__)
 
 #: A batch ends with the page that brings it to either.
-BATCH_RECORDS = 1000
+BATCH_RECORDS = 2000
 BATCH_BYTES = 8 * 1024 * 1024
+#: Pages that may wait to be written while the next are fetched.
+AHEAD = 8
 #: How many ids at the head of a list are remembered.
 NEWEST = 20
 
 #: Called after every batch, with how the resource stands.
 Progress = Callable[[Tally], None]
+#: What a list has cost so far, as counts: requests and retries.
+Meter = Callable[[], Mapping[str, int]]
+
+
+def free() -> Mapping[str, int]:
+    """What reading files costs."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class Chunk:
     items: Sequence[Record | Refusal]
     #: Where the list goes on; None at its end.
     cursor: str | None = None
+    pages: int = 0
 
 
 @dataclass
@@ -129,15 +140,17 @@ class Run:
         chunks: Iterable[Chunk],
         tally: Tally,
         *,
+        meter: Meter = free,
         importing: bool = False,
     ) -> None:
-        """Mirror a list to its end, a batch a transaction.
+        """Mirror a list to its end, a batch a transaction, the next pages read meanwhile.
 
         What was read before an error is written, then the error is logged in `tally`: other
         resources and sources go on. Raises StoreError only.
         """
         try:
-            self._feed(resource, chunks, tally, importing=importing)
+            with ahead(chunks, AHEAD) as read:
+                self._feed(resource, read, tally, meter, importing=importing)
         except StoreError as error:
             tally.status, tally.error = "failed", str(error)
             raise
@@ -148,6 +161,7 @@ class Run:
             log.error("%s, %s: %s", tally.source, tally.resource, error)  # noqa: TRY400
         else:
             tally.status = "partial" if tally.newly_quarantined else "success"
+        tally.counts.update(meter())
         tally.finished_at = self.store.now()
         self.store.note(tally)
         self.progress(tally)
@@ -157,6 +171,7 @@ class Run:
         resource: Resource,
         chunks: Iterable[Chunk],
         tally: Tally,
+        meter: Meter,
         *,
         importing: bool,
     ) -> None:
@@ -173,6 +188,7 @@ class Run:
                     tally.source, resource.name, tally.started_at, cursor, newest or (), is_done
                 )
             batch, waiting, size = waiting, [], 0
+            tally.counts.update(meter())
             self.store.apply(resource, batch, tally, place=place, importing=importing)
             self.progress(tally)
 
@@ -185,6 +201,7 @@ class Run:
                 size += sum(len(item.payload) for item in chunk.items)
                 cursor = chunk.cursor
                 tally.read += len(chunk.items)
+                tally.counts["pages"] += chunk.pages
                 self.progress(tally)
                 if len(waiting) >= BATCH_RECORDS or size >= BATCH_BYTES:
                     flush(is_done=False)

@@ -16,7 +16,7 @@ from etl.batch import Batch, build, read
 from etl.db.runs import Tally
 from etl.db.store import Store, utc_now
 from etl.errors import ConfigError, EtlError, StoreError
-from etl.pipe import Chunk, Progress, RunResult, SourceResult, run
+from etl.pipe import Chunk, Meter, Progress, RunResult, SourceResult, run
 from etl.record import Origin
 from etl.resource import Resource
 from etl.settings import Source
@@ -52,7 +52,8 @@ def sync(
             for resource in order.resources:
                 tally = Tally(source.name, resource.name, now(), not order.narrowing)
                 tallies.append(tally)
-                current.feed(resource, _listing(client, source, resource, order, tally, now), tally)
+                chunks = _listing(client, source, resource, order, now)
+                current.feed(resource, chunks, tally, meter=_meter(client))
     return current.result
 
 
@@ -74,8 +75,10 @@ def rehearse(
         for resource in order.resources:
             tally = Tally(source.name, resource.name, now(), not order.narrowing)
             tallies.append(tally)
+            meter = _meter(client)
             try:
-                for chunk in _listing(client, source, resource, order, tally, now):
+                for chunk in _listing(client, source, resource, order, now):
+                    tally.counts.update(meter(), pages=tally.counts["pages"] + 1)
                     tally.add(_plan(engine, resource, chunk).counts)
                     tally.read += len(chunk.items)
                     progress(tally)
@@ -111,25 +114,23 @@ def _listing(
     source: Source,
     resource: Resource,
     order: Order,
-    tally: Tally,
     now: Callable[[], datetime],
 ) -> Iterator[Chunk]:
-    """The pages of a list, their requests counted in the tally."""
+    """The pages of a list."""
     origin = Origin(source.name, source.provider, source.id_space, source.project)
-    before = client.requests, client.retries
+    for page in pages(client, resource.path, params=order.narrowing):
+        seen_at = now()
+        items = [read(resource, item, origin, seen_at) for item in page.items]
+        yield Chunk(items, page.cursor, pages=1)
 
-    def count() -> None:
-        tally.counts["requests"] = client.requests - before[0]
-        tally.counts["retries"] = client.retries - before[1]
 
-    try:
-        for page in pages(client, resource.path, params=order.narrowing):
-            count()
-            tally.counts["pages"] += 1
-            seen_at = now()
-            yield Chunk([read(resource, item, origin, seen_at) for item in page.items], page.cursor)
-    finally:
-        count()
+def _meter(client: Client) -> Meter:
+    """What one list costs, of all that its client does."""
+    requests, retries = client.requests, client.retries
+    return lambda: {
+        "requests": client.requests - requests,
+        "retries": client.retries - retries,
+    }
 
 
 def _plan(engine: Engine | None, resource: Resource, chunk: Chunk) -> Batch:
