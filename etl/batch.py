@@ -63,6 +63,8 @@ class Line:
     record: Record
     version: int
     last_version: int
+    #: Only an import leaves the mark of a record that a listing came without.
+    missing_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,10 @@ def build(
         try:
             _take(batch, state, item, importing=importing)
         except RecordError as error:
+            state.is_settled = False
             batch.refused.append(Refusal(item.payload, str(error), item.id))
+        else:
+            state.is_settled = True
     for identifier, state in states.items():
         _settle(batch, identifier, state)
     batch.counts["quarantined"] = len(batch.refused)
@@ -169,6 +174,8 @@ class _State:
 
     def __init__(self, known: Known | None) -> None:
         self.known = known
+        #: Was the latest that came of this id taken, and not refused?
+        self.is_settled = False
         #: The current state, once this batch brought one.
         self.record: Record | None = None
         self.rows: list[Row | Drift] = []
@@ -176,6 +183,7 @@ class _State:
         self.last_version = known.last_version if known else 0
         self.superseded = set(known.superseded) if known else set()
         self.is_missing = known is not None and known.missing_since is not None
+        #: Of the latest bytes, where they came with the value that was there.
         self.touched: str | None = None
 
     @property
@@ -190,7 +198,7 @@ class _State:
 
     def digests(self) -> tuple[str | None, str | None]:
         if self.record is not None:
-            return self.record.digest, self.record.canonical_digest
+            return self.touched or self.record.digest, self.record.canonical_digest
         if self.known is not None:
             return self.touched or self.known.digest, self.known.canonical_digest
         return None, None
@@ -249,7 +257,7 @@ def _become(batch: Batch, state: _State, record: Record) -> None:
         state.superseded.add(digest)
     state.last_version += 1
     state.version = state.last_version
-    state.record, state.rows = record, rows
+    state.record, state.rows, state.touched = record, rows, None
 
 
 def _rows(resource: Resource, record: Record) -> list[Row | Drift]:
@@ -269,12 +277,24 @@ def _found_again(state: _State, *, importing: bool) -> None:
     """A listing shows the record, so it is not missing; a saved file shows nothing of the sort."""
     if state.is_missing and not importing:
         state.is_missing = False
-        state.touched = state.digests()[0]
+        if state.record is None:
+            state.touched = state.digests()[0]
 
 
 def _is_passed(state: _State, record: Record) -> bool:
     """Is this a state that the record left behind, with nothing to say that it came back?"""
-    return record.observed_at is None and record.canonical_digest in state.superseded
+    if record.canonical_digest not in state.superseded:
+        return False
+    last_said = _last_said(state)
+    return record.observed_at is None or (last_said is not None and record.observed_at <= last_said)
+
+
+def _last_said(state: _State) -> datetime | None:
+    """When the API last showed the current state; None where nobody knows."""
+    said = state.current.observed_at if state.current else None
+    if state.record is None and state.known and state.known.confirmed_at:
+        return max(said or state.known.confirmed_at, state.known.confirmed_at)
+    return said
 
 
 def _is_older(resource: Resource, state: _State, record: Record) -> bool:
@@ -286,9 +306,7 @@ def _is_older(resource: Resource, state: _State, record: Record) -> bool:
     if was_final != resource.is_final(record):
         # An end comes after whatever was said of the open job, whenever that was.
         return was_final
-    last_said = current.observed_at
-    if state.record is None and state.known and state.known.confirmed_at:
-        last_said = max(last_said or state.known.confirmed_at, state.known.confirmed_at)
+    last_said = _last_said(state)
     if last_said is not None:
         return record.observed_at is None or record.observed_at < last_said
     return resource.progress(record) < resource.progress(current)
@@ -296,15 +314,15 @@ def _is_older(resource: Resource, state: _State, record: Record) -> bool:
 
 def _settle(batch: Batch, identifier: str, state: _State) -> None:
     if state.record is not None:
-        line = Line(state.record, state.version, state.last_version)
+        missing_since = state.known.missing_since if state.known and state.is_missing else None
+        line = Line(state.record, state.version, state.last_version, missing_since)
         (batch.updated if state.known else batch.created).append(line)
         _collect(batch, state.rows)
-    elif state.known is not None:
-        if state.last_version != state.known.last_version:
-            batch.renumbered[identifier] = state.last_version
-        if state.touched is not None:
-            batch.touched.append(Touch(identifier, state.touched))
-    if state.origin is not None:
+    elif state.known is not None and state.last_version != state.known.last_version:
+        batch.renumbered[identifier] = state.last_version
+    if state.touched is not None:
+        batch.touched.append(Touch(identifier, state.touched))
+    if state.is_settled:
         batch.settled.append(identifier)
 
 

@@ -21,7 +21,8 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 #: Things that look like a key or a token, so that no example shows one.
 _SECRET = re.compile(r"\b(?:sk|pk|ghp|xox[a-z])[-_][A-Za-z0-9_-]{8,}|\bBearer\s+\S+", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
-_SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]*)?\Z")
+_SECONDS = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]*)?\Z")
+_BOOLEANS = {0: False, 1: True, "0": False, "1": True, "false": False, "true": True}
 
 INT64 = 2**63
 #: The last second of the year 9999: the end of DATETIME on MariaDB and of Python's own datetime.
@@ -118,11 +119,7 @@ class Fields:
             return value
         self.note(name, "wrong_type", value)
         spelled = value.lower() if isinstance(value, str) else value
-        return (
-            {0: False, 1: True, "false": False, "true": True}.get(spelled)
-            if _hashable(spelled)
-            else None
-        )
+        return _BOOLEANS.get(spelled) if isinstance(spelled, (str, int, float)) else None
 
     def moment(self, name: str, *, zero_is_none: bool = False) -> datetime | None:
         """A time from unix seconds; the same in text, and ISO 8601, are read but noted."""
@@ -217,7 +214,3 @@ def _seconds(value: Any) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return moment.timestamp()
-
-
-def _hashable(value: Any) -> bool:
-    return isinstance(value, (str, int, float))

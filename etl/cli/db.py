@@ -24,7 +24,7 @@ FOUND_SOMETHING = 5
     epilog=epilog("ftmirror db upgrade --database-url postgresql://ftmirror@db/ftmirror"),
 )
 def db() -> None:
-    """Look at the schema of the database, and move it."""
+    """Look at the schema, and move it."""
 
 
 @command("upgrade", example="ftmirror db upgrade")
@@ -44,7 +44,7 @@ def upgrade(context: Context, *, sql: bool) -> None:
 @command("current", example="ftmirror db current")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 def current(context: Context, *, as_json: bool) -> None:
-    """Show the database's schema revision, and the newest one."""
+    """Show the database's schema revision."""
     from etl.db import migrate
     from etl.db.engine import sqlite_file
 
@@ -61,7 +61,7 @@ def current(context: Context, *, as_json: bool) -> None:
 @command("history", example="ftmirror db history")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON array.")
 def history(_context: Context, *, as_json: bool) -> None:
-    """List every schema revision, oldest first."""
+    """List every schema revision."""
     from etl.db import migrate
 
     found = migrate.history()
@@ -74,7 +74,10 @@ def history(_context: Context, *, as_json: bool) -> None:
 @command("check", example="ftmirror db check")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 def check(context: Context, *, as_json: bool) -> int:
-    """Compare the database's tables with what this version declares; exit 5 where they differ."""
+    """Compare the database with what is declared.
+
+    Exit code 5 where the tables differ from this version's.
+    """
     from etl.db import migrate
 
     with database.for_reading(context) as engine:
@@ -89,7 +92,10 @@ def check(context: Context, *, as_json: bool) -> int:
 @command("downgrade", example="ftmirror db downgrade 0001")
 @click.argument("revision", metavar="REV")
 def downgrade(context: Context, *, revision: str) -> None:
-    """Go back to an older schema (`base`: none). What only newer tables hold is lost."""
+    """Go back to an older schema.
+
+    `base` goes back to none. What only newer tables hold is lost.
+    """
     from etl.db import migrate
 
     with database.opened(context) as engine:

@@ -61,9 +61,10 @@ def sync(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Bring the mirror in step with the API: one run, then exit.
+    """Bring the mirror in step with the API.
 
-    Exit code 0: done. 1: failed. 3: partial, the next run goes on. 4: another run is at work.
+    One run, then exit. Exit code 0: done. 1: failed. 3: partial, the next run goes on. 4: another
+    run is at work.
     """
     from etl import sync as syncing
     from etl.api.paging import metadata_filter
@@ -120,10 +121,11 @@ def import_(
     observed_at: str | None,
     as_json: bool,
 ) -> int:
-    """Mirror what saved JSON or JSONL files hold: objects, arrays or list responses.
+    """Mirror what saved JSON files hold.
 
-    `-` is standard input; .gz is read too. A record is never moved back in time: an older state
-    goes to the history and is counted `older`. Needs no key.
+    JSON or JSONL: single objects, arrays or list responses. `-` is standard input; .gz is read
+    too. A record is never moved back in time: an older state goes to the history and is counted
+    `older`. Needs no key.
     """
     from etl import importing
     from etl.record import Origin
@@ -155,7 +157,7 @@ def import_(
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON array.")
 def runs(context: Context, *, limit: int, as_json: bool) -> None:
-    """Show past runs, newest first."""
+    """Show past runs."""
     from etl import reports
 
     with database.for_reading(context) as engine:

@@ -23,7 +23,10 @@ FOUND_SOMETHING = 5
 @click.option("--max-age", type=DURATION, help="Exit 5 when a list is older, as `26h`.")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 def status(context: Context, *, max_age: float | None, as_json: bool) -> int:
-    """Show how fresh the mirror is and what it holds, by source and resource."""
+    """Show how fresh the mirror is.
+
+    By source and resource: how many records it holds, and when their list was last read whole.
+    """
     from etl import reports
     from etl.resources import discover
 
@@ -60,8 +63,9 @@ def status(context: Context, *, max_age: float | None, as_json: bool) -> int:
 @command("check", example="ftmirror check")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 def check(context: Context, *, as_json: bool) -> int:
-    """Check the configuration, the database, its schema, and what each key can read.
+    """Check settings, database and keys.
 
+    The configuration, the database and its schema, and what each key can read.
     Exit code 0: a sync can work. 1: it cannot, and the lines say why.
     """
     settings = context.settings

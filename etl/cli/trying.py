@@ -48,10 +48,10 @@ def simulate(
     latency_ms: float,
     faults: Sequence[str],
 ) -> None:
-    """Serve a fake API on 127.0.0.1 until interrupted.
+    """Serve a fake API, for trying and testing.
 
-    Any bearer token is taken as a key. `POST /__simulator/advance` lets its world go on: jobs
-    move, and new ones arrive.
+    On 127.0.0.1, until interrupted. Any bearer token is taken as a key. `POST
+    /__simulator/advance` lets its world go on: jobs move, and new ones arrive.
     """
     from etl.simulator import Simulator, World, parse_fault
 
@@ -78,10 +78,10 @@ def simulate(
 @command("demo", example="ftmirror demo --jobs 1000")
 @click.option("--jobs", type=click.IntRange(0), default=500, show_default=True)
 def demo(context: Context, *, jobs: int) -> int:
-    """Simulate an API with some years of history and mirror it, in one.
+    """Simulate and sync, in one.
 
-    Needs no key and no server. The mirror is kept in ./ftmirror-demo.db, or where
-    --database-url says.
+    An API with some years of history, mirrored twice. Needs no key and no server. The mirror is
+    kept in ./ftmirror-demo.db, or where --database-url says.
     """
     from dataclasses import replace
 

@@ -31,6 +31,7 @@ DRIVERS = {
 }
 #: The extra that brings a driver.
 EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
+_PACKET_TOO_LARGE = 1153
 #: Seconds that SQLite waits for another writer before it gives up.
 BUSY_SECONDS = 10.0
 
@@ -148,12 +149,19 @@ def database_errors() -> Iterator[None]:
     except (DataError, IntegrityError) as error:
         raise RowsRefused(_said(error)) from None
     except DBAPIError as error:
+        if _is_too_large(error):
+            raise RowsRefused(_said(error)) from None
         raise StoreError(f"the database failed: {_said(error)}") from None
     except (StatementError, OverflowError, UnicodeEncodeError) as error:
         what = f"a value cannot be sent to the database: {type(error).__name__}"
         raise RowsRefused(what) from None
     except SQLAlchemyError as error:
         raise StoreError(f"the database failed: {type(error).__name__}") from error
+
+
+def _is_too_large(error: DBAPIError) -> bool:
+    """MariaDB calls a record over `max_allowed_packet` an error of operation, not of data."""
+    return error.orig is not None and error.orig.args[:1] == (_PACKET_TOO_LARGE,)
 
 
 def _said(error: DBAPIError) -> str:

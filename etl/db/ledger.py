@@ -72,6 +72,8 @@ def look_up_states(
         query = select(records).where(records.c.resource == resource, records.c.id.in_(some))
         for line in connection.execute(query):
             shown = None if line.missing_since else listed.get(line.source)
+            if shown is not None and shown < line.changed_at:
+                shown = None  # this state came after that listing began
             found[line.id] = replace(found[line.id], current=state(line), confirmed_at=shown)
         digests: dict[str, set[str]] = {}
         passed = select(record_versions.c.id, record_versions.c.canonical_digest).where(
@@ -107,10 +109,9 @@ def write(connection: Connection, batch: Batch, run_id: int, now: datetime) -> N
         connection.execute(insert(record_versions).from_select(_SHARED, old))
     passed = [_line(one, run_id, now) for one in batch.versions]
     bulk.insert_rows(connection, record_versions, passed)
-    fresh = {"first_seen_at": now, "missing_since": None}
-    created = [{**_current(one, run_id, now), **fresh} for one in batch.created]
+    created = [_current(one, run_id, now) for one in batch.created]
     bulk.insert_rows(connection, records, created)
-    updated = [{**_current(one, run_id, now), **fresh} for one in batch.updated]
+    updated = [_current(one, run_id, now) for one in batch.updated]
     bulk.upsert_rows(connection, records, updated, keep=("first_seen_at",))
     this = (records.c.resource == name, records.c.id == bindparam("this"))
     _many(
@@ -131,7 +132,12 @@ def _many(connection: Connection, statement: Any, rows: Iterable[dict[str, Any]]
 
 
 def _current(line: Line, run_id: int, now: datetime) -> dict[str, Any]:
-    return {**_line(line, run_id, now), "last_version": line.last_version}
+    return {
+        **_line(line, run_id, now),
+        "last_version": line.last_version,
+        "first_seen_at": now,
+        "missing_since": line.missing_since,
+    }
 
 
 def _line(line: Line, run_id: int, now: datetime) -> dict[str, Any]:

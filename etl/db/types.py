@@ -82,9 +82,11 @@ class Json(TypeDecorator[Any]):
             return dialect.type_descriptor(mysql.LONGTEXT(collation="utf8mb4_bin"))
         return dialect.type_descriptor(Text())
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """PostgreSQL's driver has decoded the text already."""
-        return json.loads(value) if isinstance(value, str) else value
+        if value is None or dialect.name == "postgresql":
+            return value
+        return json.loads(value)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -13,7 +13,7 @@ from etl import jsontext
 from etl.db.tables import metadata
 from etl.db.types import BigInt, Float, Json, LongText, Name, UtcDateTime
 from etl.errors import RecordError
-from etl.fields import Drift, Fields, is_empty, key
+from etl.fields import Drift, Fields, example, is_empty, key
 from etl.record import Record
 from etl.resource import Resource, Row
 from etl.spend.rules import job_usage
@@ -143,26 +143,27 @@ def base_model(model: str | None) -> str | None:
     """
     while model:
         if model.startswith("ft:"):
-            under = model.removeprefix("ft:").split(":", 1)[0]
+            rest = model.removeprefix("ft:")
+            under = rest.split(":", 1)[0]
+            if under == "ft":  # a chain written out: ft:ft:…
+                under = rest
         elif match := _LEGACY_MODEL.match(model) or _AZURE_MODEL.match(model):
             under = match["base"]
         else:
             return model
-        if under == "ft":  # a chain written out: ft:ft:…
-            under = model.removeprefix("ft:")
         model = under
-    return model
+    return None
 
 
 def is_final(record: Record) -> bool:
     """Has the job ended? Any status that is not known to be final may still change."""
-    return _member(record, "status") in FINAL_STATUSES
+    return _status(record) in FINAL_STATUSES
 
 
 def progress(record: Record) -> int:
     """How far along this state is: its status first, then how much it says."""
-    status = _member(record, "status")
-    stage = 3 if status in FINAL_STATUSES else OPEN_STATUSES.get(str(status), 2)
+    status = _status(record)
+    stage = 3 if status in FINAL_STATUSES else OPEN_STATUSES.get(status, 2)
     return stage * 10_000 + min(_said(record.value), 9_999)
 
 
@@ -195,7 +196,7 @@ def rows(record: Record) -> Iterator[Row | Drift]:
 def _job(record: Record, job: Fields, method_type: str | None) -> dict[str, Any]:
     created_at = job.moment("created_at")
     if created_at is None:
-        raise RecordError(f"`created_at` is no time: {job.raw('created_at')!r:.80}")
+        raise RecordError(f"`created_at` is no time: {example(job.raw('created_at')):.80}")
     status = job.text("status", 255)
     if status is None:
         job.note("status", "missing", None)
@@ -274,13 +275,18 @@ def _hyperparameters(job_id: str, scope: str, values: Fields) -> Iterator[Row]:
 
 
 def _methods(job_id: str, method: Fields, active: str | None) -> Iterator[Row]:
-    types = [name for name in method.value if name != "type" and not is_empty(method.value[name])]
-    for name in types:
+    types = set()
+    for name, value in method.value.items():
+        if name == "type" or is_empty(value):
+            continue
         if name not in METHOD_TYPES:
-            method.note(name, "unknown_field", method.value[name])
+            method.note(name, "unknown_field", value)
+            if not isinstance(value, dict):
+                continue
+        types.add(name)
         part = method.object(name)
         yield from _method(job_id, key(name, "method", 64), name == active, part)
-    if active is not None and active not in types:
+    if active and active not in types:
         yield from _method(job_id, key(active, "method.type", 64), True, Fields({}, method.notes))
 
 
@@ -353,8 +359,9 @@ def _metadata(job_id: str, metadata: Fields) -> Iterator[Row]:
             )
 
 
-def _member(record: Record, name: str) -> Any:
-    return record.value.get(name) if isinstance(record.value, dict) else None
+def _status(record: Record) -> str:
+    status = record.value.get("status") if isinstance(record.value, dict) else None
+    return status if isinstance(status, str) else ""
 
 
 def _finite(value: float) -> float | None:

@@ -24,8 +24,9 @@ def job_usage(method_type: str | None, trained_tokens: int | None) -> list[Usage
     """The usage of a supervised or DPO job; a job of before methods existed is supervised.
 
     `trained_tokens` counts every epoch already. A reinforcement job is billed by the hour, so its
-    tokens say nothing about its price, and no field of it is known to hold the time.
+    tokens say nothing about its price, and no field of it is known to hold the time. Fewer tokens
+    than none are no usage.
     """
-    if trained_tokens is None or method_type in BILLED_BY_TIME:
+    if trained_tokens is None or trained_tokens < 0 or method_type in BILLED_BY_TIME:
         return []
     return [Usage("trained_token", "trained_tokens", trained_tokens)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
+from etl.db.tables import records
 from etl.settings import Secret
 from etl.simulator import Simulator, World, parse_fault
 from tests.mirror import (
@@ -194,8 +196,6 @@ class TestImportAgainstWhatTheApiSaid:
     def test_two_times_decide_by_the_later(
         self, engine: Engine, tmp_path: Path, running: dict[str, Any]
     ) -> None:
-        from datetime import UTC, datetime
-
         queued = {**running, "status": "queued"}
         march, april = datetime(2025, 3, 1, tzinfo=UTC), datetime(2025, 4, 1, tzinfo=UTC)
         import_objects(engine, [running], tmp_path, observed_at=april)
@@ -219,3 +219,30 @@ class TestImportAgainstWhatTheApiSaid:
         assert (record["version"], record["last_version"]) == (3, 3)
         assert [row["version"] for row in rows(engine, "record_versions")] == [1, 2]
         assert record["source"] == ORIGIN.source
+
+    def test_an_import_shows_nothing_of_whether_a_job_is_still_there(
+        self, engine: Engine, tmp_path: Path, running: dict[str, Any]
+    ) -> None:
+        """Only a listing takes the mark of a missing record away, and the next one does."""
+        with Simulator(World.from_objects([running])) as simulator:
+            sync(engine, source_of(simulator))
+            gone = datetime(2026, 1, 1, tzinfo=UTC)
+            with engine.begin() as connection:
+                connection.execute(update(records).values(missing_since=gone))
+            done = {**running, "status": "succeeded"}
+            assert counts(import_objects(engine, [done], tmp_path)) == {"updated": 1}
+            assert [row["missing_since"] for row in rows(engine, "records")] == [gone]
+            sync(engine, source_of(simulator))
+        assert [row["missing_since"] for row in rows(engine, "records")] == [None]
+
+    def test_a_listing_confirms_what_it_found_unchanged(
+        self, engine: Engine, tmp_path: Path, running: dict[str, Any]
+    ) -> None:
+        """What was observed between two listings that agree is older than the second."""
+        with Simulator(World.from_objects([running])) as simulator:
+            sync(engine, source_of(simulator))
+            between = datetime.now(UTC)
+            sync(engine, source_of(simulator))
+        queued = {**running, "status": "queued"}
+        result = import_objects(engine, [queued], tmp_path, observed_at=between)
+        assert counts(result) == {"older": 1}

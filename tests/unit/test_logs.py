@@ -173,7 +173,7 @@ def test_a_record_that_cannot_be_formatted_is_still_masked(
 )
 @pytest.mark.usefixtures("quiet_after")
 def test_verbosity(capsys: pytest.CaptureFixture[str], verbosity: int, said: list[str]) -> None:
-    ours, theirs = logging.getLogger("etl.sync"), logging.getLogger("urllib3")
+    ours, theirs = logging.getLogger("etl.sync"), logging.getLogger("somebody.else")
     with logging_to_stderr("text", verbosity, Mask()):
         ours.debug("ours")
         ours.info("ours")
