@@ -37,7 +37,7 @@ class Refusal:
         return blake2b(self.payload, digest_size=16).hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: a listing makes one of these for every record it knows
 class Known:
     """What the ledger holds of one id before a batch."""
 
@@ -147,6 +147,7 @@ def build(
     """
     batch = Batch(resource)
     states: dict[str, _State] = {}
+    unchanged = 0
     batch.counts["records"] = len(items)
     for item in items:
         if isinstance(item, Refusal):
@@ -154,7 +155,12 @@ def build(
             continue
         state = states.get(item.id)
         if state is None:
-            state = states[item.id] = _State(known.get(item.id))
+            line = known.get(item.id)
+            if line is not None and _is_untouched(line, item):
+                unchanged += 1
+                batch.settled.append(item.id)
+                continue
+            state = states[item.id] = _State(line)
         try:
             _take(batch, state, item, importing=importing)
         except RecordError as error:
@@ -164,6 +170,7 @@ def build(
             state.is_settled = True
     for identifier, state in states.items():
         _settle(batch, identifier, state)
+    batch.counts["unchanged"] += unchanged
     batch.counts["quarantined"] = len(batch.refused)
     _check_shape(batch.rows)
     return batch
@@ -202,6 +209,16 @@ class _State:
         if self.known is not None:
             return self.touched or self.known.digest, self.known.canonical_digest
         return None, None
+
+
+def _is_untouched(line: Known, record: Record) -> bool:
+    """The usual case, decided without a word more: the same bytes from the same source."""
+    return (
+        line.digest == record.digest
+        and line.missing_since is None
+        and line.origin.source == record.origin.source
+        and line.origin.id_space == record.origin.id_space
+    )
 
 
 def _take(batch: Batch, state: _State, record: Record, *, importing: bool) -> None:

@@ -24,6 +24,8 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _SECONDS = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]*)?\Z")
 _BOOLEANS = {0: False, 1: True, "0": False, "1": True, "false": False, "true": True}
 
+_CONTAINERS = (dict, list)
+
 INT64 = 2**63
 #: The last second of the year 9999: the end of DATETIME on MariaDB and of Python's own datetime.
 LAST_SECOND = 253402300799
@@ -53,7 +55,12 @@ def example(value: Any) -> str:
 
 
 class Fields:
-    """The members of one JSON object, read by name; `rest` notes those nobody asked for."""
+    """The members of one JSON object, read by name; `rest` notes those nobody asked for.
+
+    Readers take the short way where a value is as it should be, which nearly all are.
+    """
+
+    __slots__ = ("_asked", "notes", "path", "value")
 
     def __init__(self, value: Mapping[str, Any], notes: list[Drift], path: str = "") -> None:
         self.value = value
@@ -76,8 +83,11 @@ class Fields:
 
     def text(self, name: str, length: int | None = None) -> str | None:
         """A text of at most `length` characters; numbers and structures as their JSON text."""
-        value = self.raw(name)
-        if value is None:
+        self._asked.add(name)
+        value = self.value.get(name)
+        if value is None or is_plain(value, length):
+            return value
+        if is_empty(value):
             return None
         if not isinstance(value, str):
             self.note(name, "wrong_type", value)
@@ -98,15 +108,14 @@ class Fields:
 
     def integer(self, name: str) -> int | None:
         """A whole number that fits 64 bits; `5.0` and `"5"` count as 5."""
-        value = self.raw(name)
+        value = whole = self.raw(name)
         if value is None:
             return None
-        whole = value
         if type(value) is not int:
             self.note(name, "wrong_type", value)
             whole = _whole(value)
-        if whole is None:
-            return None
+            if whole is None:
+                return None
         if not -INT64 <= whole < INT64:
             self.note(name, "out_of_range", value)
             return None
@@ -172,7 +181,17 @@ class Fields:
 
 def is_empty(value: Any) -> bool:
     """Does a value say nothing? The API means the same by absent, null, `{}` and `[]`."""
-    return value is None or value in ({}, [])
+    return value is None or (not value and type(value) in _CONTAINERS)
+
+
+def is_plain(value: Any, length: int | None = None) -> bool:
+    """Is this a text that every database stores as it is? Only ASCII is looked for."""
+    return (
+        type(value) is str
+        and value.isascii()
+        and "\x00" not in value
+        and (length is None or len(value) <= length)
+    )
 
 
 def key(value: Any, path: str, length: int) -> str:
@@ -180,6 +199,8 @@ def key(value: Any, path: str, length: int) -> str:
 
     Raises RecordError.
     """
+    if value and is_plain(value, length):
+        return str(value)
     if not isinstance(value, str):
         kind = "missing" if is_empty(value) else f"no text: {example(value)}"
         raise RecordError(f"`{path}` is {kind}")

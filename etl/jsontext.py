@@ -86,6 +86,8 @@ _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(_STRING + rb'|[\[\]{},:"]', re.DOTALL)
 _BRACKET = re.compile(_STRING + rb'|[\[\]{}"]', re.DOTALL)
 _SPACE = b" \t\r\n"
+#: An escaped U+0000, and not an escaped backslash before `u0000`.
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MARKED = re.compile("[\ud800-\udfff\uffff]")
 
@@ -124,7 +126,7 @@ def compact(value: Any) -> str:
         text = _encoder.encode(value).decode()
     except UnicodeEncodeError:
         text = _encoder.encode(_replaced(value, _SURROGATE, "\ufffd")).decode()
-    return re.sub(r"(?<!\\)((?:\\\\)*)\\u0000", "\\1\ufffd", text)
+    return _NUL.sub("\\1\ufffd", text) if "\\u0000" in text else text
 
 
 def literal(value: float | int) -> str:

@@ -7,7 +7,7 @@ of a million parameter sets by name would take longer than the database takes to
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
@@ -98,6 +98,55 @@ def _copy_upsert(connection: Connection, table: Table, rows: Rows, keep: tuple[s
     connection.exec_driver_sql(f"TRUNCATE {stage}")
 
 
+def select_by_id(
+    connection: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    resource: str,
+    ids: Sequence[str],
+) -> Iterator[tuple[Any, ...]]:
+    """These columns of a resource's rows with these ids, in no order.
+
+    The statement is made once for a number of ids; PostgreSQL takes them as one array.
+    """
+    dialect = connection.dialect
+    is_array = dialect.name == "postgresql"
+    statement = _by_id(dialect, table, columns, 1 if is_array else len(ids))
+    parameters = (resource, list(ids)) if is_array else (resource, *ids)
+    found = connection.exec_driver_sql(statement, parameters)
+    readers = _readers(dialect, table, columns)
+    for line in found:
+        if all(line[position] is None for position, _ in readers):
+            yield tuple(line)
+        else:
+            values = list(line)
+            for position, reader in readers:
+                values[position] = reader(values[position])
+            yield tuple(values)
+
+
+@lru_cache(maxsize=64)
+def _by_id(dialect: Dialect, table: Table, columns: tuple[str, ...], count: int) -> str:
+    quote = dialect.identifier_preparer.quote
+    mark = "?" if dialect.paramstyle == "qmark" else "%s"
+    ids = "= ANY(%s)" if dialect.name == "postgresql" else f"IN ({', '.join([mark] * count)})"
+    listed = ", ".join(map(quote, columns))
+    name = dialect.identifier_preparer.format_table(table)
+    return f"SELECT {listed} FROM {name} WHERE resource = {mark} AND id {ids}"
+
+
+@lru_cache(maxsize=64)
+def _readers(
+    dialect: Dialect, table: Table, columns: tuple[str, ...]
+) -> list[tuple[int, Callable[[Any], Any]]]:
+    found: list[tuple[int, Callable[[Any], Any]]] = []
+    for position, name in enumerate(columns):
+        reader = table.c[name].type.dialect_impl(dialect).result_processor(dialect, None)
+        if reader is not None:
+            found.append((position, reader))
+    return found
+
+
 _INSERT: dict[str, Callable[[Connection, Table, Rows], None]] = {
     "sqlite": _executemany_insert,
     "postgresql": _copy,
@@ -120,12 +169,18 @@ def _tuples(
     converters = _converters(dialect, table, names)
     if not converters:
         return [pick(row) for row in rows]
+    # The time of the run stands in every row: what was converted last is not converted again.
+    last: dict[int, tuple[Any, Any]] = {position: (None, None) for position, _ in converters}
     found = []
     for row in rows:
         values = list(pick(row))
         for position, convert in converters:
-            if values[position] is not None:
-                values[position] = convert(values[position])
+            given = values[position]
+            if given is None:
+                continue
+            if last[position][0] is not given:
+                last[position] = given, convert(given)
+            values[position] = last[position][1]
         found.append(tuple(values))
     return found
 

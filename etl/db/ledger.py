@@ -20,21 +20,18 @@ IDS_AT_ONCE = 500
 
 _Item = TypeVar("_Item")
 
-_DIGESTS = [
-    records.c[name]
-    for name in (
-        "id",
-        "version",
-        "last_version",
-        "source",
-        "provider",
-        "id_space",
-        "project_id",
-        "digest",
-        "canonical_digest",
-        "missing_since",
-    )
-]
+_KNOWN = (
+    "id",
+    "version",
+    "last_version",
+    "source",
+    "provider",
+    "id_space",
+    "project_id",
+    "digest",
+    "canonical_digest",
+    "missing_since",
+)
 #: What an INSERT of a ledger line and an UPDATE of one have in common, by column.
 _SHARED = [column.name for column in record_versions.columns]
 
@@ -48,16 +45,15 @@ def chunks(items: Sequence[_Item], size: int = IDS_AT_ONCE) -> Iterator[Sequence
 def look_up(connection: Connection, resource: str, ids: Collection[str]) -> dict[str, Known]:
     """What the ledger holds of these ids: digests only, one query for a few hundred ids."""
     known: dict[str, Known] = {}
+    origins: dict[tuple[str, ...], Origin] = {}
     for some in chunks(sorted(set(ids))):
-        query = select(*_DIGESTS).where(records.c.resource == resource, records.c.id.in_(some))
-        for line in connection.execute(query):
-            known[line.id] = Known(
-                version=line.version,
-                last_version=line.last_version,
-                origin=_origin(line),
-                digest=line.digest,
-                canonical_digest=line.canonical_digest,
-                missing_since=line.missing_since,
+        for line in bulk.select_by_id(connection, records, _KNOWN, resource, some):
+            (identifier, version, last_version, *came, digest, canonical_digest, missing) = line
+            origin = origins.get(tuple(came))
+            if origin is None:
+                origin = origins[tuple(came)] = Origin(*came)
+            known[identifier] = Known(
+                version, last_version, origin, digest, canonical_digest, missing
             )
     return known
 

@@ -13,7 +13,7 @@ from etl import jsontext
 from etl.db.tables import metadata
 from etl.db.types import BigInt, Float, Json, LongText, Name, UtcDateTime
 from etl.errors import RecordError
-from etl.fields import Drift, Fields, example, is_empty, key
+from etl.fields import Drift, Fields, example, is_empty, is_plain, key
 from etl.record import Record
 from etl.resource import Resource, Row
 from etl.spend.rules import job_usage
@@ -247,11 +247,10 @@ def _error(job: Fields) -> tuple[str | None, str | None, str | None]:
 
 
 def _hyperparameters(job_id: str, scope: str, values: Fields) -> Iterator[Row]:
-    for name in values.value:
-        value = values.raw(name)
-        if value is None:
+    for name, value in values.value.items():
+        if is_empty(value):
             continue
-        text, number = value if isinstance(value, str) else jsontext.compact(value), None
+        text, number = value, None
         if isinstance(value, str):
             text = values.text(name) or ""
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -259,6 +258,7 @@ def _hyperparameters(job_id: str, scope: str, values: Fields) -> Iterator[Row]:
             if number is None:
                 values.note(name, "out_of_range", value)
         else:
+            text = jsontext.compact(value)
             values.note(name, "wrong_type", value)
         is_auto = text == "auto" or number == -1
         yield Row(
@@ -338,6 +338,9 @@ def _integrations(job_id: str, job: Fields) -> Iterator[Row]:
 
 def _result_files(job_id: str, job: Fields) -> Iterator[Row]:
     for position, item in enumerate(job.array("result_files")):
+        if item and is_plain(item, 255):
+            yield Row(job_result_files, {"job_id": job_id, "position": position, "file_id": item})
+            continue
         listed = Fields({"result_files[]": item}, job.notes)
         if isinstance(item, dict) and isinstance(item.get("id"), str):
             # The retired endpoint listed whole file objects here.
