@@ -115,7 +115,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             message = f"a time without a zone reached the database: {value!r}"
             raise ValueError(message)
-        naive = value.astimezone(UTC).replace(tzinfo=None)
+        in_utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+        naive = in_utc.replace(tzinfo=None)
         return str(naive) if dialect.name == "sqlite" else naive
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002

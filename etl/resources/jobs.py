@@ -50,6 +50,7 @@ jobs = Table(
     Column("usage_metrics", Json()),
 )
 
+# On SQLite the key of these small rows is the row (`sqlite_with_rowid`): half the pages to write.
 job_hyperparameters = Table(
     "job_hyperparameters",
     metadata,
@@ -59,6 +60,7 @@ job_hyperparameters = Table(
     Column("value_text", LongText(), nullable=False),
     Column("value_number", Float),
     Column("is_auto", Boolean(create_constraint=False), nullable=False),
+    sqlite_with_rowid=False,
 )
 
 job_methods = Table(
@@ -69,6 +71,7 @@ job_methods = Table(
     Column("is_active", Boolean(create_constraint=False), nullable=False),
     Column("grader", Json()),
     Column("response_format", Json()),
+    sqlite_with_rowid=False,
 )
 
 job_integrations = Table(
@@ -81,6 +84,7 @@ job_integrations = Table(
     Column("wandb_name", LongText()),
     Column("wandb_entity", LongText()),
     Column("wandb_run_id", LongText()),
+    sqlite_with_rowid=False,
 )
 
 job_integration_tags = Table(
@@ -90,6 +94,7 @@ job_integration_tags = Table(
     Column("integration_position", Integer, primary_key=True, autoincrement=False),
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("tag", LongText()),
+    sqlite_with_rowid=False,
 )
 
 job_result_files = Table(
@@ -98,6 +103,7 @@ job_result_files = Table(
     Column("job_id", Name(JOB_ID), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("file_id", Name(), nullable=False),
+    sqlite_with_rowid=False,
 )
 
 job_metadata = Table(
@@ -106,6 +112,7 @@ job_metadata = Table(
     Column("job_id", Name(JOB_ID), primary_key=True),
     Column("name", Name(), primary_key=True),
     Column("value", LongText(), nullable=False),
+    sqlite_with_rowid=False,
 )
 
 job_usage_table = Table(
@@ -115,6 +122,7 @@ job_usage_table = Table(
     Column("unit", Name(32), primary_key=True),
     Column("origin", Name(64), primary_key=True),
     Column("quantity", BigInt, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 FINAL_STATUSES = frozenset({"succeeded", "failed", "cancelled"})

@@ -186,6 +186,7 @@ def upgrade() -> None:
         sa.Column("value_text", types.LongText(), nullable=False),
         sa.Column("value_number", types.Float),
         sa.Column("is_auto", sa.Boolean(create_constraint=False), nullable=False),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "job_methods",
@@ -194,6 +195,7 @@ def upgrade() -> None:
         sa.Column("is_active", sa.Boolean(create_constraint=False), nullable=False),
         sa.Column("grader", types.Json()),
         sa.Column("response_format", types.Json()),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "job_integrations",
@@ -204,6 +206,7 @@ def upgrade() -> None:
         sa.Column("wandb_name", types.LongText()),
         sa.Column("wandb_entity", types.LongText()),
         sa.Column("wandb_run_id", types.LongText()),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "job_integration_tags",
@@ -211,18 +214,21 @@ def upgrade() -> None:
         sa.Column("integration_position", sa.Integer(), primary_key=True, autoincrement=False),
         sa.Column("position", sa.Integer(), primary_key=True, autoincrement=False),
         sa.Column("tag", types.LongText()),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "job_result_files",
         sa.Column("job_id", types.Name(64), primary_key=True),
         sa.Column("position", sa.Integer(), primary_key=True, autoincrement=False),
         sa.Column("file_id", types.Name(), nullable=False),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "job_metadata",
         sa.Column("job_id", types.Name(64), primary_key=True),
         sa.Column("name", types.Name(), primary_key=True),
         sa.Column("value", types.LongText(), nullable=False),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "job_usage",
@@ -230,6 +236,7 @@ def upgrade() -> None:
         sa.Column("unit", types.Name(32), primary_key=True),
         sa.Column("origin", types.Name(64), primary_key=True),
         sa.Column("quantity", types.BigInt, nullable=False),
+        sqlite_with_rowid=False,
     )
 
 
