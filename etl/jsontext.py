@@ -98,14 +98,21 @@ def decode(text: bytes) -> Any:
     Raises NotJson for anything that is not JSON, for two keys of one name in an object, and for
     nesting deeper than MAX_DEPTH.
     """
+    return decode_with_canonical(text)[0]
+
+
+def decode_with_canonical(text: bytes) -> tuple[Any, bytes]:
+    """The value, as `decode` gives it, and its canonical form, which the check for keys needs."""
     _refuse_depth(text)
     try:
         value = _decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _decode_slowly(text)
-    if _may_repeat_keys(text, value):
-        return _decode_slowly(text)
-    return value
+        form = _sorting_encoder.encode(value)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        value = _decode_slowly(text)
+        return value, canonical(value)
+    if _may_repeat_keys(text, form):
+        _decode_slowly(text)
+    return value, form
 
 
 def canonical(value: Any) -> bytes:
@@ -230,14 +237,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _may_repeat_keys(text: bytes, value: Any) -> bool:
+def _may_repeat_keys(text: bytes, form: bytes) -> bool:
     """Could an object of this text hold one key twice? False only when it certainly does not.
 
     A decoder keeps the last of two equal keys, so its value, written again, has fewer quotes.
     Counting them costs a fifth of a decoder that looks at every pair; an escape in the text
     (which may be a quote, or be written in several ways) would spoil the count.
     """
-    return b"\\" in text or text.count(b'"') != _encoder.encode(value).count(b'"')
+    return b"\\" in text or text.count(b'"') != form.count(b'"')
 
 
 def _may_repeat_members(body: bytes) -> bool:

@@ -44,12 +44,16 @@ class Record:
     observed_at: datetime | None = None
 
     @cached_property
-    def value(self) -> Any:
-        """The payload's JSON value. Raises RecordError where it is not JSON."""
+    def _decoded(self) -> tuple[Any, bytes]:
         try:
-            return jsontext.decode(self.payload)
+            return jsontext.decode_with_canonical(self.payload)
         except jsontext.NotJson as error:
             raise RecordError(f"not JSON: {error}") from error
+
+    @cached_property
+    def value(self) -> Any:
+        """The payload's JSON value. Raises RecordError where it is not JSON."""
+        return self._decoded[0]
 
     @cached_property
     def digest(self) -> str:
@@ -59,7 +63,7 @@ class Record:
     @cached_property
     def canonical_digest(self) -> str:
         """Of the value, the parent and the project: equal means nothing changed."""
-        return self._digest(jsontext.canonical(self.value))
+        return self._digest(self._decoded[1])
 
     def _digest(self, text: bytes) -> str:
         digest = blake2b(text, digest_size=16)
