@@ -21,7 +21,7 @@ DEMO_DATABASE = "ftmirror-demo.db"
     "simulate",
     example="""
     ftmirror simulate --jobs 1000 --port 8080
-    ftmirror simulate --data jobs.jsonl --fault '503 %5'
+    ftmirror simulate --data jobs.jsonl --fault 'status=503%5'
     """,
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)

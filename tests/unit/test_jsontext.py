@@ -132,7 +132,7 @@ def test_a_number_with_a_fraction_keeps_its_literal(text: str, value: float) -> 
         (b"", "Expecting value: line 1 column 1 (char 0)"),
         (b"{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         (b'{"a":1}x', "Extra data: line 1 column 8 (char 7)"),
-        (b"[1,]", "Expecting value: line 1 column 4 (char 3)"),
+        (b"[1 2]", "Expecting ',' delimiter: line 1 column 4 (char 3)"),
         (b"01", "Extra data: line 1 column 2 (char 1)"),
         (b"NaN", "NaN is not JSON"),
         (b'{"a":[Infinity]}', "Infinity is not JSON"),
