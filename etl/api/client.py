@@ -79,6 +79,8 @@ class Client:
         self.retries = 0
         self._proxy_secrets: frozenset[str] = frozenset()
         self._now = now
+        self._sleep = sleep
+        self._next_at = 0.0
         self._on_retry = on_retry
         self._session = requests.Session()
         self._policy = retry.policy(
@@ -129,6 +131,7 @@ class Client:
             auth=_Headers(dress.headers),
         )
         exchange = Exchange(path)
+        self._pace()
         began = time.perf_counter()
         self.requests += 1
         try:
@@ -154,6 +157,16 @@ class Client:
             logger.debug("%s, %d ms", exchange, (time.perf_counter() - began) * 1000)
         # Raised out here, so that no link leads to an exception whose text may hold a secret.
         raise error
+
+    def _pace(self) -> None:
+        """Wait until the settings allow the next request."""
+        if not self.source.requests_per_minute:
+            return
+        wait = self._next_at - self._now()
+        if wait > 0:
+            self._sleep(wait)
+        begun = max(self._now(), self._next_at)
+        self._next_at = begun + 60 / self.source.requests_per_minute
 
     def _send(self, request: requests.Request) -> requests.Response:
         """Send to the adapter itself: no redirects, no cookies; proxies and CA as users expect."""

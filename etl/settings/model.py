@@ -42,6 +42,8 @@ class Source:
     max_attempts: int = 8
     #: Seconds of waiting that one request may add up to.
     retry_budget: float = 300.0
+    #: Requests that may be sent in a minute, tries included; 0 for as many as there are.
+    requests_per_minute: int = 0
     #: Bytes; a longer answer is refused.
     max_response_bytes: int = 256 * 1024 * 1024
     #: Plain http to another host than this one.

@@ -35,6 +35,7 @@ KEYS = (
     "read_timeout",
     "max_attempts",
     "retry_budget",
+    "requests_per_minute",
     "max_response_bytes",
     "allow_http",
 )
@@ -110,6 +111,9 @@ def from_table(table: Table, name: str, environ: Mapping[str, str], folder: Path
         read_timeout=table.seconds("read_timeout", _DEFAULT.read_timeout),
         max_attempts=table.whole("max_attempts", _DEFAULT.max_attempts),
         retry_budget=table.seconds("retry_budget", _DEFAULT.retry_budget, zero=True),
+        requests_per_minute=table.whole(
+            "requests_per_minute", _DEFAULT.requests_per_minute, least=0
+        ),
         max_response_bytes=table.whole("max_response_bytes", _DEFAULT.max_response_bytes),
         allow_http=allow_http,
         hidden=tuple(value for _, value in secret_headers),

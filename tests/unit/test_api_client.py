@@ -171,6 +171,18 @@ def test_waits_as_long_as_the_server_asks(headers: dict[str, str], wait: float) 
     assert waits == [wait]
 
 
+def test_requests_keep_to_the_pace_of_the_settings() -> None:
+    """30 a minute are 2 s apart; time that an answer took counts."""
+    times = iter([100.0, 100.0, 100.5, 100.5, 109.0, 109.0])
+    waits: list[float] = []
+    with serve(lambda _: Reply(b"{}")) as server:
+        source = source_for(server, requests_per_minute=30)
+        with Client(source, sleep=waits.append, now=lambda: next(times)) as client:
+            for _ in range(3):
+                client.get("/files")
+    assert waits == [1.5]
+
+
 def test_a_long_wait_ends_the_run() -> None:
     """More than two minutes are not slept through; the error says when to come back."""
     reply = Reply(status=429, headers={"Retry-After": "3600"})
