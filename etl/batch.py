@@ -31,6 +31,11 @@ class Refusal:
     reason: str
     record_id: str | None = None
 
+    def shortened(self, length: int) -> Refusal:
+        """The same with so many bytes of its payload at most, and a word that says so."""
+        said = f"{self.reason} (only the first {length:,} of {len(self.payload):,} bytes are kept)"
+        return Refusal(self.payload[:length], said, self.record_id)
+
     @property
     def digest(self) -> str:
         """Of the payload: the same bad record seen again is the same refusal."""
@@ -124,6 +129,8 @@ def read(
             value = jsontext.decode(text)
             if not isinstance(value, dict):
                 raise RecordError("no JSON object")
+            if value.keys() == {"error"}:
+                raise RecordError("an error answer of the API, no record")
             identifier = value.get("id")
         identifier = key(identifier, "id", resource.id_length)
     except jsontext.NotJson as error:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
+import logging
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, cast
@@ -23,6 +26,8 @@ from etl.errors import UsageError
 from etl.pipe import Chunk, Progress, RunResult, SourceResult, run
 from etl.record import Origin, Record
 from etl.resource import Resource
+
+log = logging.getLogger(__name__)
 
 #: Objects of the same API that are no jobs; this version has no tables for them.
 NOT_MIRRORED = frozenset(
@@ -78,8 +83,7 @@ def import_files(
     LeaseHeld where another writer is at work, StoreError where the database fails.
     """
     for name in order.files:
-        if name != "-" and not Path(name).is_file():
-            raise UsageError(f"{name}: no such file")
+        require_file(name)
     with run(engine, "import", "import", progress, now) as current:
         source = SourceResult(order.origin.source)
         current.result.sources.append(source)
@@ -95,8 +99,10 @@ def import_files(
 
         try:
             for name in order.files:
-                for text in _texts(name, stdin):
+                for place, text in _texts(name, stdin):
                     kind, item = _item(text, order)
+                    if isinstance(item, Refusal):
+                        item = replace(item, reason=f"{place}: {item.reason}")
                     waiting.setdefault(kind, []).append(item)
                     if len(waiting[kind]) >= CHUNK:
                         flush(kind)
@@ -104,6 +110,16 @@ def import_files(
             for kind in list(waiting) or [order.resource or DEFAULT]:
                 flush(kind)
     return current.result
+
+
+def require_file(name: str) -> None:
+    """Raise UsageError for what cannot be read as a file; a pipe can."""
+    if name == "-":
+        return
+    if Path(name).is_dir():
+        raise UsageError(f"{name}: is a directory")
+    if not Path(name).exists():
+        raise UsageError(f"{name}: no such file")
 
 
 def _item(text: bytes, order: Order) -> tuple[str, Record | Refusal]:
@@ -120,40 +136,48 @@ def _item(text: bytes, order: Order) -> tuple[str, Record | Refusal]:
     return kind, read(order.resources[kind], text, order.origin, order.observed_at)
 
 
-def _texts(name: str, stdin: IO[bytes] | None) -> Iterator[bytes]:
-    """The objects of a file, each as its exact text."""
+def _texts(name: str, stdin: IO[bytes] | None) -> Iterator[tuple[str, bytes]]:
+    """The objects of a file, each as its exact text, with the place a person finds it at."""
+    shown = "standard input" if name == "-" else name
     with _opened(name, stdin) as stream:
-        first = _first_line(stream)
+        began, first = _first_line(stream)
         text = first.removeprefix(jsontext.BOM).strip()
         if not text:
+            log.warning("%s: nothing in it", shown)
             return
         if text[:1] not in (b"{", b"["):
             raise UsageError(f"{name}: neither JSON nor JSONL, it begins with {text[:20]!r}")
         if jsontext.value_end(text) == len(text):
-            yield from _values(text, name)
-            for line in stream:
+            for number, line in enumerate(itertools.chain([text], stream), began):
                 if line.strip():
-                    yield from _values(line.strip(), name)
+                    for value in _values(line.strip()):
+                        yield f"{shown}, line {number}", value
         else:
             whole = (first + stream.read()).removeprefix(jsontext.BOM).strip()
             if jsontext.value_end(whole) != len(whole):
                 raise UsageError(
-                    f"{name}: the file ends in the middle of a value, or goes on after"
+                    f"{name}: neither one JSON value nor JSONL: the first value ends neither with "
+                    "its line nor with the file"
                 )
-            yield from _values(whole, name)
+            for index, value in enumerate(_values(whole), 1):
+                yield f"{shown}, object {index}", value
 
 
-def _values(text: bytes, name: str) -> Iterator[bytes]:
-    """The objects in one JSON text: itself, its items, or the items of a list response."""
+def _values(text: bytes) -> Iterator[bytes]:
+    """The objects in one JSON text: itself, its items, or the items of a list response.
+
+    What cannot be cut up goes on as it is, to be quarantined with its reason.
+    """
     try:
         if text.startswith(b"["):
-            yield from jsontext.split_array(text)
+            found = jsontext.split_array(text)
         elif _is_list(text):
-            yield from jsontext.split_list(text).items
+            found = jsontext.split_list(text).items
         else:
-            yield text
-    except (jsontext.NotJson, jsontext.WrongShape) as error:
-        raise UsageError(f"{name}: {error}") from error
+            found = [text]
+    except (jsontext.NotJson, jsontext.WrongShape):
+        found = [text]
+    yield from found
 
 
 def _is_list(text: bytes) -> bool:
@@ -165,11 +189,12 @@ def _is_list(text: bytes) -> bool:
     return page.has_more is not None or jsontext.item_id(text) is None
 
 
-def _first_line(stream: IO[bytes]) -> bytes:
-    for line in stream:
+def _first_line(stream: IO[bytes]) -> tuple[int, bytes]:
+    """The first line with something in it, and its number."""
+    for number, line in enumerate(stream, 1):
         if line.removeprefix(jsontext.BOM).strip():
-            return line
-    return b""
+            return number, line
+    return 0, b""
 
 
 def _stdin(stdin: IO[bytes] | None) -> io.BufferedReader:
@@ -187,5 +212,5 @@ def _opened(name: str, stdin: IO[bytes] | None) -> Iterator[IO[bytes]]:
                     yield unpacked  # type: ignore[misc]
             else:
                 yield raw
-    except (OSError, EOFError) as error:
-        raise UsageError(f"{name}: {error}") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"{name}: {error}") from None

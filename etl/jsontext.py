@@ -176,7 +176,11 @@ def split_list(body: bytes) -> ListPage:
         raise WrongShape(f"the answer is JSON, but not a list response: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _split_slowly(body)
-    if _may_repeat_members(body):
+    try:
+        may_repeat = _may_repeat_members(body)
+    except UnicodeDecodeError:  # a key that nobody asked for
+        may_repeat = True
+    if may_repeat:
         return _split_slowly(body)
     return ListPage(
         [bytes(raw) for raw in envelope.data],

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 BATCH_RECORDS = 2000
 BATCH_BYTES = 8 * 1024 * 1024
 #: Pages that may wait to be written while the next are fetched.
-AHEAD = 8
+AHEAD = 4
 #: How many ids at the head of a list are remembered.
 NEWEST = 20
 
@@ -160,7 +160,8 @@ class Run:
                 tally.status = "partial"
             log.error("%s, %s: %s", tally.source, tally.resource, error)  # noqa: TRY400
         else:
-            tally.status = "partial" if tally.newly_quarantined else "success"
+            if tally.error is None:  # of an earlier part of the same list
+                tally.status = "partial" if tally.newly_quarantined else "success"
         tally.counts.update(meter())
         tally.finished_at = self.store.now()
         self.store.note(tally)
@@ -253,8 +254,8 @@ def _close_as_failed(store: Store, result: RunResult, error: BaseException) -> N
             for tally in source.tallies:
                 if tally.status == "running":
                     tally.status, tally.error = "failed", what
-                    tally.finished_at = store.now()
-                    store.note(tally)
+                tally.finished_at = tally.finished_at or store.now()
+                store.note(tally)
         store.end("failed", what, result.counts)
     except StoreError as second:
         log.debug("the run could not be closed: %s", second)

@@ -41,13 +41,24 @@ class Status:
     totals: dict[str, int]
     #: Kinds of drift seen so far.
     drift: int
+    #: The sources that the configuration names; the mirror may know others, of before.
+    configured: tuple[str, ...] = ()
 
     @property
     def oldest_age(self) -> float | None:
-        """Seconds since the stalest list was read whole; None where one never was."""
-        ages = [standing.age_seconds for standing in self.standings]
+        """Seconds since the stalest list of a configured source was read whole; None: one never."""
+        ages = [one.age_seconds for one in self.standings if one.source in self.configured]
         known = [age for age in ages if age is not None]
         return max(known) if known and len(known) == len(ages) else None
+
+    def stale(self, max_age: float) -> list[Standing]:
+        """The lists of configured sources that were not read whole for so many seconds."""
+        return [
+            one
+            for one in self.standings
+            if one.source in self.configured
+            and (one.age_seconds is None or one.age_seconds > max_age)
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
@@ -116,7 +127,7 @@ def status(
     totals: dict[str, int] = {}
     for (_, resource), count in held.items():
         totals[resource] = totals.get(resource, 0) + count
-    return Status(standings, totals, kinds)
+    return Status(standings, totals, kinds, tuple(sources))
 
 
 def totals(counts: dict[str, int]) -> str:
@@ -180,3 +191,9 @@ def outcomes(engine: Engine) -> list[tuple[Any, ...]]:
         (status, count, None if tokens is None else f"{int(tokens):,}", first.date(), last.date())
         for status, count, tokens, first, last in found
     ]
+
+
+def sources(engine: Engine) -> set[str]:
+    """The sources whose records a mirror holds."""
+    with database_errors(), engine.connect() as connection:
+        return set(connection.scalars(select(records.c.source).distinct()))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from etl.api.client import Client
 from etl.api.paging import pages
-from etl.batch import Batch, build, read
+from etl.batch import build, read
 from etl.db.runs import Tally
 from etl.db.store import Store, utc_now
 from etl.errors import ConfigError, EtlError, StoreError
@@ -79,10 +79,10 @@ def rehearse(
             try:
                 for chunk in _listing(client, source, resource, order, now):
                     tally.counts.update(meter(), pages=tally.counts["pages"] + 1)
-                    tally.add(_plan(engine, resource, chunk).counts)
+                    _plan(engine, resource, chunk, tally)
                     tally.read += len(chunk.items)
                     progress(tally)
-                tally.status = "partial" if tally.counts["quarantined"] else "success"
+                tally.status = "partial" if tally.newly_quarantined else "success"
             except StoreError:
                 raise
             except EtlError as error:
@@ -133,10 +133,13 @@ def _meter(client: Client) -> Meter:
     }
 
 
-def _plan(engine: Engine | None, resource: Resource, chunk: Chunk) -> Batch:
-    if engine is None:
-        return build(resource, chunk.items, {})
-    return Store(engine, _no_fence).plan(resource, chunk.items)
+def _plan(engine: Engine | None, resource: Resource, chunk: Chunk, tally: Tally) -> None:
+    if engine is not None:
+        Store(engine, _no_fence).plan(resource, chunk.items, tally)
+        return
+    batch = build(resource, chunk.items, {})
+    tally.add(batch.counts)
+    tally.newly_quarantined += len(batch.refused)
 
 
 def _no_fence(_: Connection) -> None:

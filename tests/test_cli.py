@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import etl.cli
-from etl.simulator import Simulator, World
+from etl.simulator import Simulator, World, parse_fault
 from tests.mirror import advance
 
 
@@ -172,7 +172,7 @@ def test_a_partial_run_exits_3_and_the_same_bad_record_only_once(
     first = call("import", "x.jsonl")
     assert first.code == 3
     assert "jobs: 1 created, 1 quarantined" in first.out
-    assert "quarantined: jobs without id: `id` is no text: 5" in first.err
+    assert "quarantined: jobs without id: x.jsonl, line 1: `id` is no text: 5" in first.err
     assert call("import", "x.jsonl").code == 0
 
 
@@ -296,4 +296,165 @@ def test_a_file_that_is_no_json_is_named(call: Call, tmp_path: Path) -> None:
     (tmp_path / "cut.json").write_text('[{"id": "ftjob-1",\n')
     answer = call("import", "cut.json")
     assert answer.code == 2
-    assert "cut.json: the file ends in the middle of a value" in answer.err
+    assert "cut.json: neither one JSON value nor JSONL" in answer.err
+
+
+def test_a_source_without_its_key_does_not_stop_the_others(
+    call: Call, simulator: Simulator, tmp_path: Path
+) -> None:
+    (tmp_path / "ftmirror.toml").write_text(
+        f'[[sources]]\nname = "one"\napi_key_env = "NOT_SET"\nbase_url = "{simulator.url}"\n'
+        f'[[sources]]\nname = "two"\nbase_url = "{simulator.url}"\n'
+    )
+    answer = call("sync")
+    assert answer.code == 3
+    assert "NOT_SET is not set" in answer.err
+    assert "two, jobs: 120 created" in answer.out
+    (tmp_path / "ftmirror.toml").write_text(
+        f'[[sources]]\nname = "one"\napi_key_env = "NOT_SET"\nbase_url = "{simulator.url}"\n'
+    )
+    assert call("sync").code == 2
+
+
+def test_a_source_that_is_no_longer_configured_makes_nothing_stale(
+    call: Call, simulator: Simulator, tmp_path: Path
+) -> None:
+    call("sync")
+    (tmp_path / "ftmirror.toml").write_text(
+        f'[[sources]]\nname = "new"\nbase_url = "{simulator.url}"\n'
+    )
+    stale = call("status", "--max-age", "1h")
+    assert stale.code == 5
+    assert "new, jobs: never read whole" in stale.err
+    call("sync")
+    assert call("status", "--max-age", "1h").code == 0
+
+
+def test_a_file_of_somebody_else_is_left_alone(
+    call: Call, simulator: Simulator, tmp_path: Path
+) -> None:
+    with sqlite3.connect(tmp_path / "ftmirror.db") as database:
+        database.execute("CREATE TABLE jobs (id INTEGER)")
+    database.close()
+    for command in ("sync", "demo --database-url sqlite:///ftmirror.db"):
+        answer = call(*command.split())
+        assert answer.code == 2
+        assert "is no mirror: it holds other tables (jobs)" in answer.err
+    assert call("check").code == 1
+    with sqlite3.connect(tmp_path / "ftmirror.db") as database:
+        tables = database.execute("SELECT name FROM sqlite_master").fetchall()
+    database.close()
+    assert tables == [("jobs",)]
+
+
+def test_the_demo_keeps_out_of_a_real_mirror(call: Call, simulator: Simulator) -> None:
+    call("sync")
+    answer = call("demo", "--database-url", "sqlite:///ftmirror.db")
+    assert answer.code == 2
+    assert "is a real mirror (of default)" in answer.err
+
+
+def test_check_sees_tables_that_were_changed(
+    call: Call, simulator: Simulator, tmp_path: Path
+) -> None:
+    call("sync")
+    with sqlite3.connect(tmp_path / "ftmirror.db") as database:
+        database.execute("ALTER TABLE jobs DROP COLUMN eval_id")
+    database.close()
+    answer = call("check")
+    assert answer.code == 1
+    assert "failed  schema: at 0001, but the tables were changed" in answer.out
+    assert call("db", "check").code == 5
+
+
+def test_a_downgrade_of_a_mirror_with_records_asks_for_a_word(
+    call: Call, simulator: Simulator, tmp_path: Path
+) -> None:
+    assert call("db", "downgrade", "base").code == 2
+    assert list(tmp_path.glob("*.db")) == []
+    call("sync")
+    answer = call("db", "downgrade", "base")
+    assert answer.code == 2
+    assert "the mirror holds 120 records" in answer.err
+    assert "DROP TABLE jobs" in call("db", "downgrade", "base", "--sql").out
+    assert call("db", "downgrade", "base", "--yes").code == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://u:pw-x@127.0.0.1:abc/y", "the database URL cannot be read"),
+        ("mariadb://u:p@ss-x@127.0.0.1/y", "write %40 for one in a password"),
+        ("mariadb://root@127.0.0.1:3306", "names no database"),
+        ("postgresql+psycopg2://u:pw-x@127.0.0.1/y", "write postgresql://"),
+        ("sqlite://", "a SQLite database in memory"),
+    ],
+)
+def test_a_database_url_that_cannot_work_says_why(
+    call: Call, simulator: Simulator, url: str, said: str
+) -> None:
+    answer = call("sync", "--database-url", url)
+    assert answer.code == 2
+    assert said in answer.err
+    assert "-x" not in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_a_password_in_the_query_of_a_url_is_not_shown(call: Call) -> None:
+    url = "postgresql://u@127.0.0.1:1/y?password=topsecret1"
+    answer = call("check", "--json", "--database-url", url)
+    assert "topsecret1" not in answer.out + answer.err
+
+
+def test_lines_of_json_stay_lines_of_json_when_interrupted(tmp_path: Path) -> None:
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    with Simulator(World(1, 5), latency=30.0) as simulator:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "etl.cli", "--log-format", "json", "sync", "--json"],
+            cwd=tmp_path,
+            env={**os.environ, "OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": simulator.url},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(3)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert [json.loads(line)["level"] for line in err.splitlines()] == ["info", "error"]
+    assert json.loads(out)["status"] == "failed"
+
+
+def test_the_version_may_be_asked_for_in_either_way(call: Call) -> None:
+    assert call("--version").out == call("version").out
+
+
+def test_a_future_time_is_refused(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text("{}")
+    answer = call("import", "x.jsonl", "--observed-at", "2999-01-01")
+    assert answer.code == 2
+    assert "has not come yet" in answer.err
+
+
+def test_a_saved_error_answer_is_told_apart(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"error": {"message": "no"}}')
+    assert "an error answer of the API, no record" in call("import", "x.json").err
+
+
+def test_a_dry_run_knows_what_is_in_quarantine_already(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = '{"object":"fine_tuning.job","id":"ftjob-1","created_at":1700000000}'
+    with Simulator(World.from_objects([job])) as good:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+        monkeypatch.setenv("OPENAI_BASE_URL", good.url)
+        good.faults.replace([parse_fault("missing=created_at")])
+        assert call("sync", "--dry-run").code == 3
+        assert call("sync").code == 3
+        assert call("sync", "--dry-run").code == 0
+        assert call("sync").code == 0

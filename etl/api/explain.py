@@ -151,7 +151,7 @@ def _quota(refusal: Refusal) -> str:
 def _long(seconds: float) -> str:
     return (
         f" The server asks to wait {seconds:,.0f} s, and a run waits {retry.LONGEST_WAIT:.0f} s at "
-        "most. Run the same command again after that; it goes on where this run ended."
+        "most. Run the same command again after that; what this run has written stays."
     )
 
 

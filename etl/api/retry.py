@@ -139,7 +139,7 @@ def _number(text: str | None) -> float | None:
 def _until(text: str | None, now: float) -> float | None:
     try:
         moment = parsedate_to_datetime(text or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # A date without a zone is GMT by HTTP's rules.
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from etl.cli.options import Context
-from etl.errors import UsageError
+from etl.errors import LeaseHeld, LeaseLost, StoreError, UsageError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -23,16 +23,34 @@ def opened(context: Context) -> Iterator[Engine]:
     Raises ConfigError for a URL that cannot work, UsageError for a SQLite file whose directory is
     not there.
     """
-    from etl.db.engine import open_engine, sqlite_file
+    from etl.db.engine import open_engine, shown, sqlite_file
 
     engine = open_engine(context.settings.database_url)
     path = sqlite_file(engine.url)
+    if path is None and engine.dialect.name == "sqlite":
+        raise UsageError("a SQLite database in memory is gone with the command; name a file")
     if path is not None and not path.parent.is_dir():
         raise UsageError(f"{path}: there is no directory {path.parent}")
     try:
         yield engine
+    except StoreError as error:
+        if isinstance(error, (LeaseHeld, LeaseLost)):
+            raise
+        raise StoreError(f"{error} ({shown(engine.url)})") from None
     finally:
         engine.dispose()
+
+
+def refuse_strangers(engine: Engine) -> None:
+    """Raise UsageError for a SQLite file that holds somebody else's tables, and none of ours."""
+    from etl.db import migrate
+
+    found = migrate.strangers(engine)
+    if found:
+        raise UsageError(
+            f"{engine.url.database} is no mirror: it holds other tables ({', '.join(found[:3])}"
+            f"{', …' if len(found) > 3 else ''}). Name another file."
+        )
 
 
 @contextmanager
@@ -45,6 +63,8 @@ def for_writing(context: Context) -> Iterator[Engine]:
 
     with opened(context) as engine:
         may_upgrade = engine.dialect.name == "sqlite" or context.settings.auto_upgrade
+        if engine.dialect.name == "sqlite":
+            refuse_strangers(engine)
         if may_upgrade and migrate.current(engine) != migrate.head() and migrate.upgrade(engine):
             log.info("the database was brought to schema %s", migrate.head())
         migrate.require_current(engine)

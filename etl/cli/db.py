@@ -7,6 +7,7 @@ import click
 from etl.cli import database, output
 from etl.cli.group import LazyGroup
 from etl.cli.options import Context, command, epilog
+from etl.errors import UsageError
 
 FOUND_SOMETHING = 5
 
@@ -34,7 +35,7 @@ def upgrade(context: Context, *, sql: bool) -> None:
     from etl.db import migrate
 
     if sql:
-        output.data(migrate.sql(context.settings.database_url))
+        output.data(migrate.sql(context.settings.database_url).lstrip())
         return
     with database.opened(context) as engine:
         moved = migrate.upgrade(engine)
@@ -91,13 +92,30 @@ def check(context: Context, *, as_json: bool) -> int:
 
 @command("downgrade", example="ftmirror db downgrade 0001")
 @click.argument("revision", metavar="REV")
-def downgrade(context: Context, *, revision: str) -> None:
+@click.option(
+    "--sql", is_flag=True, help="Print the SQL from this version's schema; touch nothing."
+)
+@click.option("--yes", is_flag=True, help="Do so although the mirror holds records.")
+def downgrade(context: Context, *, revision: str, sql: bool, yes: bool) -> None:
     """Go back to an older schema.
 
     `base` goes back to none. What only newer tables hold is lost.
     """
     from etl.db import migrate
+    from etl.db.engine import sqlite_file
 
+    if sql:
+        output.data(migrate.sql(context.settings.database_url, down_to=revision))
+        return
     with database.opened(context) as engine:
+        path = sqlite_file(engine.url)
+        if path is not None and not path.exists():
+            raise UsageError(f"there is no mirror at {path}")
+        held = migrate.holds_records(engine)
+        if held and not yes:
+            raise UsageError(
+                f"the mirror holds {held:,} records, and what only newer tables hold is lost for "
+                "good; add --yes to go on"
+            )
         migrate.downgrade(engine, revision)
     output.data(f"schema {revision}")

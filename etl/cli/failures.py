@@ -17,7 +17,7 @@ from typing import NoReturn
 import click
 
 from etl.cli import output
-from etl.cli.options import Context, Given
+from etl.cli.options import Context, Given, Interrupted
 from etl.errors import ConfigError, EtlError, LeaseHeld, UsageError
 
 FAILED, WRONG_USAGE, LEASE_HELD, INTERRUPTED, TERMINATED = 1, 2, 4, 130, 143
@@ -71,6 +71,8 @@ def run(call: Callable[[Given], object], args: Sequence[str]) -> int:
 
 
 def _failure(error: BaseException) -> Failure:
+    if isinstance(error, Interrupted):
+        error = error.args[0]
     if isinstance(error, click.Abort | KeyboardInterrupt):
         # click turns a KeyboardInterrupt into an Abort, and keeps it as the cause.
         if isinstance(error, Terminated) or isinstance(error.__cause__, Terminated):
@@ -113,7 +115,8 @@ def _causes(error: BaseException) -> list[str]:
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
         text = " ".join(str(cause).split()) or type(cause).__name__
-        lines.append(text if len(text) <= _LONGEST_CAUSE else f"{text[:_LONGEST_CAUSE]}…")
+        if text not in " ".join(str(error).split()):  # what was said is not said again
+            lines.append(text if len(text) <= _LONGEST_CAUSE else f"{text[:_LONGEST_CAUSE]}…")
         cause = cause.__cause__
     return lines
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+import etl
 from etl.cli.options import HELP_NAMES, Given, common_options, epilog
 
 #: Name → where the command is, and the first line of its help (a test holds the two equal).
@@ -108,5 +109,6 @@ class LazyGroup(click.Group):
     lazy=COMMANDS,
     epilog=epilog("ftmirror sync --database-url sqlite:///history.db"),
 )
+@click.version_option(etl.__version__, message="ftmirror %(version)s")
 def ftmirror() -> None:
     """Mirror your OpenAI fine-tuning history into a SQL database, and keep it in step."""

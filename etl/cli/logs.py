@@ -91,9 +91,20 @@ class JsonFormatter(logging.Formatter):
         return dumps(line, default=str)
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is at that moment: a progress bar puts itself in between."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override] # the base class keeps one for good
+        return sys.stderr
+
+
 def handler(log_format: str, mask: Mask, stream: TextIO | None = None) -> logging.Handler:
     """What writes records to `stream` (default: stderr), as `text` or `json`."""
-    made = logging.StreamHandler(stream or sys.stderr)
+    made = logging.StreamHandler(stream) if stream else _Stderr()
     made.addFilter(Safe(mask))
     made.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     return made

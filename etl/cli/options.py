@@ -30,6 +30,10 @@ HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 NULL = "null"
 
 
+class Interrupted(Exception):
+    """A command was told to stop; the interrupt itself is the first argument."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What the common options said, wherever they stood."""
@@ -130,7 +134,11 @@ def command(
 
             context = click.get_current_context().ensure_object(Given).context()
             with logging_to_stderr(context.log_format, context.verbosity, context.mask):
-                return function(context, *args, **kwargs)
+                try:
+                    return function(context, *args, **kwargs)
+                except KeyboardInterrupt as error:
+                    # click would print an empty line, which no reader of JSON lines expects.
+                    raise Interrupted(error) from None
 
         made = click.command(name, epilog=epilog(example), context_settings=HELP_NAMES)(run)
         made.params += common_options()

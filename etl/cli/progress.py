@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from etl.cli import output
+from etl.cli.options import Context
 
 if TYPE_CHECKING:
     from etl.db.runs import Tally
@@ -21,11 +22,13 @@ LOG_EVERY = 10.0
 
 
 @contextmanager
-def shown(kind: str, verbosity: int) -> Iterator[Callable[[Tally], None]]:
-    """What a run calls with each step: `auto`, `bar`, `log` or `none`."""
+def shown(context: Context) -> Iterator[Callable[[Tally], None]]:
+    """What a run calls with each step."""
+    kind = context.progress
     if kind == "auto":
-        kind = "bar" if sys.stderr.isatty() else "log"
-    if verbosity < 0 or kind == "none":
+        is_for_people = sys.stderr.isatty() and context.log_format == "text"
+        kind = "bar" if is_for_people else "log"
+    if context.verbosity < 0 or kind == "none":
         yield lambda _: None
     elif kind == "log":
         yield _lines()
@@ -60,6 +63,7 @@ def _bar() -> Iterator[Callable[[Tally], None]]:
         TimeElapsedColumn(),
         console=output.console(sys.stderr),
         transient=True,
+        redirect_stdout=False,  # the answer comes after the bar
     ) as progress:
         tasks: dict[tuple[str, str], tuple[int, float]] = {}
 

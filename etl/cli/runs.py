@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import gc
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from etl.cli import database, output, progress
 from etl.cli.options import KEY_VALUE, Context, command, metadata
-from etl.errors import LeaseHeld, UsageError
+from etl.errors import ConfigError, LeaseHeld, StoreError, UsageError
 
 if TYPE_CHECKING:
     from etl.pipe import RunResult
@@ -29,6 +28,21 @@ def spare_the_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+
+
+def require_a_key(sources: Sequence[Source]) -> None:
+    """Raise ConfigError where no source has its key; one that lacks it does not stop the others."""
+    from etl.settings import require_keys
+
+    problems: list[str] = []
+    for source in sources:
+        try:
+            require_keys([source])
+        except ConfigError as error:
+            problems += error.problems
+        else:
+            return
+    raise ConfigError(problems)
 
 
 def exit_code(result: RunResult) -> int:
@@ -78,7 +92,6 @@ def sync(
     """
     from etl import sync as syncing
     from etl.api.paging import metadata_filter
-    from etl.settings import require_keys
 
     chosen = context.settings.chosen(sources)
     wanted = metadata(pairs)
@@ -89,9 +102,9 @@ def sync(
         if wanted is None
         else metadata_filter(None if isinstance(wanted, str) else wanted),
     )
-    require_keys(chosen)
+    require_a_key(chosen)
     spare_the_collector()
-    with progress.shown(context.progress, context.verbosity) as step:
+    with progress.shown(context) as step:
         if dry_run:
             with database.for_rehearsal(context) as found:
                 result = syncing.rehearse(found, order, step)
@@ -99,9 +112,9 @@ def sync(
             try:
                 with database.for_writing(context) as engine:
                     result = syncing.sync(engine, order, step)
-            except LeaseHeld as held:
+            except (StoreError, KeyboardInterrupt) as error:
                 if as_json:
-                    output.json(_locked(order.mode, held))
+                    output.json(_unfinished(context, order.mode, error))
                 raise
     _answer(result, as_json=as_json, dry_run=dry_run)
     return exit_code(result)
@@ -153,12 +166,11 @@ def import_(
         observed_at=_moment(observed_at),
     )
     for name in files:
-        if name != "-" and not Path(name).is_file():
-            raise UsageError(f"{name}: no such file")
+        importing.require_file(name)
     spare_the_collector()
     with (
         database.for_writing(context) as engine,
-        progress.shown(context.progress, context.verbosity) as step,
+        progress.shown(context) as step,
     ):
         result = importing.import_files(engine, order, step)
     _answer(result, as_json=as_json, dry_run=False)
@@ -194,17 +206,19 @@ def runs(context: Context, *, limit: int, as_json: bool) -> None:
             output.data(f"run {run['id']}: {run['error']}")
 
 
-def _locked(mode: str, held: LeaseHeld) -> dict[str, object]:
-    """The answer of a run that never began, in the shape of one that did."""
-    return {
+def _unfinished(context: Context, mode: str, error: BaseException) -> dict[str, object]:
+    """The answer of a run that did not begin or end, in the shape of one that did."""
+    answer: dict[str, object] = {
         "run_id": None,
-        "status": "locked",
+        "status": "locked" if isinstance(error, LeaseHeld) else "failed",
         "mode": mode,
-        "seconds": 0.0,
+        "seconds": None,
         "sources": [],
-        "error": str(held),
-        "holder": held.holder,
+        "error": context.mask(str(error)) or "interrupted",
     }
+    if isinstance(error, LeaseHeld):
+        answer["holder"] = error.holder
+    return answer
 
 
 def _answer(result: RunResult, *, as_json: bool, dry_run: bool) -> None:
@@ -252,4 +266,7 @@ def _moment(text: str | None) -> dt.datetime | None:
         moment = dt.datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"--observed-at {text!r} is no time; write 2025-03-01T09:30:00Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    if moment > dt.datetime.now(dt.UTC):
+        raise UsageError(f"--observed-at {text} has not come yet")
+    return moment

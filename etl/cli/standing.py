@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from etl.errors import ConfigError, EtlError, UsageError
 
 if TYPE_CHECKING:
     from etl.settings import Source
+
+log = logging.getLogger(__name__)
 
 FOUND_SOMETHING = 5
 
@@ -55,9 +58,17 @@ def status(context: Context, *, max_age: float | None, as_json: bool) -> int:
                 output.data(
                     f"{one.source}, {one.resource}: last run {one.last_status}: {one.last_error}"
                 )
-    if max_age is not None and (found.oldest_age is None or found.oldest_age > max_age):
-        return FOUND_SOMETHING
-    return 0
+    stale = [] if max_age is None else found.stale(max_age)
+    for one in stale:
+        log.warning(
+            "%s, %s: %s",
+            one.source,
+            one.resource,
+            "never read whole"
+            if one.age_seconds is None
+            else f"last read whole {age(one.age_seconds)} ago",
+        )
+    return FOUND_SOMETHING if stale else 0
 
 
 @command("check", example="ftmirror check")
@@ -78,7 +89,8 @@ def check(context: Context, *, as_json: bool) -> int:
     context.mask.ask(settings.hidden)
     good = all(line["ok"] for line in lines if line["required"])
     if as_json:
-        output.json({"ok": good, "checks": lines})
+        masked = [{**line, "said": context.mask(line["said"])} for line in lines]
+        output.json({"ok": good, "checks": masked})
     else:
         for line in lines:
             mark = "ok" if line["ok"] else ("failed" if line["required"] else "no")
@@ -114,6 +126,7 @@ def _database(context: Context) -> list[dict[str, Any]]:
             found = migrate.current(engine)
             lines = [_line("database", True, shown(engine.url))]
             if found is None and engine.dialect.name == "sqlite":
+                database.refuse_strangers(engine)
                 lines.append(_line("schema", True, "not there yet; the first sync makes it"))
                 return lines
             try:
@@ -123,7 +136,10 @@ def _database(context: Context) -> list[dict[str, Any]]:
                 may = will_upgrade and (found or "") < migrate.head()
                 lines.append(_line("schema", may, str(error)))
             else:
-                lines.append(_line("schema", True, f"at {found}, as this version needs"))
+                odd = migrate.differences(engine)
+                said = f"at {found}, but the tables were changed; see `ftmirror db check`"
+                good = f"at {found}, as this version needs"
+                lines.append(_line("schema", not odd, said if odd else good))
             return lines
     except EtlError as error:
         return [_line("database", False, str(error))]

@@ -15,6 +15,7 @@ from etl.errors import UsageError
 
 #: Where the demo keeps its mirror, unless told otherwise.
 DEMO_DATABASE = "ftmirror-demo.db"
+DEMO_SOURCE = "demo"
 
 
 @command(
@@ -96,21 +97,28 @@ def demo(context: Context, *, jobs: int) -> int:
         context = replace(context, database_url=f"sqlite:///{DEMO_DATABASE}")
     url = database_url(context.settings.database_url)
     path = sqlite_file(url)
-    output.data(f"A fake API with {jobs:,} fine-tuning jobs, mirrored twice:")
     with (
         Simulator(World(1, jobs)) as simulator,
         database.for_writing(context) as engine,
-        progress.shown(context.progress, context.verbosity) as step,
+        progress.shown(context) as step,
     ):
+        others = reports.sources(engine) - {DEMO_SOURCE}
+        if others:
+            raise UsageError(
+                f"{shown(url)} is a real mirror (of {', '.join(sorted(others))}); "
+                "the demo would mix invented jobs with it"
+            )
+        output.data(f"A fake API with {jobs:,} fine-tuning jobs, mirrored twice:")
         key = Secret.from_text("the demo", "sk-demo")
-        source = Source(name="demo", base_url=simulator.url, api_key=key)
+        source = Source(name=DEMO_SOURCE, base_url=simulator.url, api_key=key)
         order = syncing.Order([source], list(discover().values()))
         for _ in range(2):
             result = syncing.sync(engine, order, step)
-            requests = result.counts["requests"]
+            asked = result.counts["requests"]
+            requests = "1 request" if asked == 1 else f"{asked} requests"
             output.data(
                 f"  run {result.run_id}: {result.status} in {result.seconds:.1f} s, "
-                f"{requests} requests: {reports.totals(result.counts)}"
+                f"{requests}: {reports.totals(result.counts)}"
             )
             if exit_code(result):
                 return exit_code(result)

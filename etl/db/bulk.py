@@ -21,6 +21,9 @@ from etl.db.upsert import upsert
 
 _NAMED = re.compile(r"%\((\w+)\)s")
 
+#: Changed rows from which PostgreSQL gets them by COPY.
+STAGE_FROM = 200
+
 Rows = Sequence[dict[str, Any]]
 
 
@@ -55,7 +58,7 @@ def _executemany_upsert(
 def _executemany(connection: Connection, statement: Insert, table: Table, rows: Rows) -> None:
     compiled = statement.compile(dialect=connection.dialect)
     text, names = str(compiled), tuple(compiled.positiontup or ())
-    if not names:  # PyMySQL takes `%(name)s` and `%s`; by place costs less
+    if not names:  # PyMySQL and psycopg take `%(name)s` and `%s`; by place costs less
         names = tuple(_NAMED.findall(text))
         text = _NAMED.sub("%s", text)
     connection.exec_driver_sql(text, _tuples(connection.dialect, table, names, rows))
@@ -82,12 +85,16 @@ def _copy(connection: Connection, table: Table, rows: Rows, into: str | None = N
 
 
 def _copy_upsert(connection: Connection, table: Table, rows: Rows, keep: tuple[str, ...]) -> None:
-    """COPY into a temporary table, then one INSERT … ON CONFLICT from there."""
+    """COPY into a temporary table, then one INSERT … ON CONFLICT from there.
+
+    A few rows are not worth the table, nor the right to make one.
+    """
+    if len(rows) < STAGE_FROM:
+        _executemany_upsert(connection, table, rows, keep)
+        return
     preparer = connection.dialect.identifier_preparer
     name, stage = preparer.format_table(table), preparer.quote(f"stage_{table.name}")
-    connection.exec_driver_sql(
-        f"CREATE TEMPORARY TABLE IF NOT EXISTS {stage} (LIKE {name}) ON COMMIT DELETE ROWS"
-    )
+    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {stage} (LIKE {name}) ON COMMIT DROP")
     _copy(connection, table, rows, into=stage)
     conflict = str(upsert("postgresql", table, keep=keep).compile(dialect=connection.dialect))
     listed = ", ".join(map(preparer.quote, table.columns.keys()))
@@ -95,7 +102,6 @@ def _copy_upsert(connection: Connection, table: Table, rows: Rows, keep: tuple[s
     connection.exec_driver_sql(
         f"INSERT INTO {name} ({listed}) SELECT {listed} FROM {stage} {action}"
     )
-    connection.exec_driver_sql(f"TRUNCATE {stage}")
 
 
 def select_by_id(

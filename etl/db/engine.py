@@ -20,6 +20,7 @@ from sqlalchemy.exc import (
 )
 
 from etl.errors import ConfigError, StoreError
+from etl.settings import mask_url
 
 #: What people write, and the driver that this project ships for it.
 DRIVERS = {
@@ -44,18 +45,25 @@ def database_url(url: str) -> URL:
     """The URL with the driver spelled out. Raises ConfigError for one that cannot work."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise ConfigError(["the database URL cannot be read; see the README for examples"]) from (
-            None if "@" in url else error
-        )
-    known = DRIVERS.get(parsed.drivername.split("+")[0])
+    except (ArgumentError, ValueError):  # the second for a port that is no number
+        said = "the database URL cannot be read; write it as postgresql://user@host:5432/name"
+        raise ConfigError([said]) from None
+    name = parsed.drivername.split("+")[0]
+    known = DRIVERS.get(name)
     if known is None:
         raise ConfigError(
             [f"the database {parsed.drivername!r} is not known; known are: {', '.join(DRIVERS)}"]
         )
-    if "+" not in parsed.drivername:
-        parsed = parsed.set(drivername=known)
-    return parsed
+    if "@" in (parsed.host or ""):
+        raise ConfigError(
+            ["the database URL holds more than one @: write %40 for one in a password"]
+        )
+    if name != "sqlite" and not parsed.database:
+        raise ConfigError([f"the database URL names no database: write {name}://user@host/name"])
+    if parsed.drivername not in (name, known):
+        said = f"the driver of {parsed.drivername}:// is not used here; write {name}://"
+        raise ConfigError([said])
+    return parsed.set(drivername=known)
 
 
 def sqlite_file(url: URL) -> Path | None:
@@ -66,8 +74,8 @@ def sqlite_file(url: URL) -> Path | None:
 
 
 def shown(url: URL) -> str:
-    """The URL as people may see it: without its password."""
-    return url.render_as_string(hide_password=True)
+    """The URL as people may see it: without its password, wherever that stands."""
+    return mask_url(url.render_as_string(hide_password=True))
 
 
 def open_engine(url: str) -> Engine:
@@ -105,8 +113,15 @@ def _sqlite(url: URL) -> Engine:
     def set_up(connection: sqlite3.Connection, _: Any) -> None:
         # The driver would begin transactions late and never around DDL; `begin` below does it.
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
+        with suppress(sqlite3.OperationalError):  # a file that may only be read
+            connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
+
+    @event.listens_for(engine, "invalidate")
+    def undo(connection: sqlite3.Connection, *_: Any) -> None:
+        # After an interrupt the connection is thrown away, but lives on, and its lock with it, as
+        # long as the exception does: our own last words would meet it.
+        connection.rollback()
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:

@@ -15,10 +15,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, insert, literal_column, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import Connection, Engine, Row, insert, inspect, literal_column, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
 
 from etl.db.engine import database_errors, writing
@@ -69,23 +70,19 @@ class Lease:
                 leases.c.token == self.token,
                 leases.c.released_at.is_(None),
             )
-            .values(renewed_at=database_now(connection.dialect.name))
+            .values(renewed_at=database_now(connection.dialect.name), beats=leases.c.beats + 1)
         )
         return renewed.rowcount == 1
 
     def beat(self) -> None:
         """Renew the lease between transactions; skipped while our own batch locks the database."""
         try:
-            with self._engine.connect() as connection:
-                if self._engine.dialect.name == "sqlite":
-                    connection.exec_driver_sql("PRAGMA busy_timeout=0")
+            with self._engine.connect() as connection, _impatient(connection):
                 if not self._renew(connection):
                     self.is_lost = True
                 connection.commit()
-                if self._engine.dialect.name == "sqlite":
-                    connection.invalidate()  # its waiting time is not for others
-        except OperationalError as error:
-            log.debug("a beat of the lease was skipped: %s", error.orig)
+        except SQLAlchemyError as error:
+            log.debug("a beat of the lease was skipped: %s", getattr(error, "orig", error))
 
     def release(self) -> None:
         """Give the lease back; one that was lost is no longer ours to give."""
@@ -97,10 +94,29 @@ class Lease:
             )
 
 
+@contextmanager
+def _impatient(connection: Connection) -> Iterator[None]:
+    """Let SQLite fail at once where it would wait; afterwards the connection is thrown away."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    connection.exec_driver_sql("PRAGMA busy_timeout=0")
+    try:
+        yield
+    finally:
+        connection.invalidate()  # so that nobody else gets one that does not wait
+
+
 def ensure(engine: Engine) -> None:
     """Make the table of leases where it is not there yet. Raises StoreError."""
     with database_errors():
-        lease_metadata.create_all(engine)
+        try:
+            with writing(engine) as connection:
+                lease_metadata.create_all(connection)
+        except DBAPIError:
+            # Another process may have made it at the same moment.
+            if not inspect(engine).has_table(leases.name):
+                raise
 
 
 @contextmanager
@@ -110,7 +126,10 @@ def hold(engine: Engine, command: str) -> Iterator[Lease]:
     Raises LeaseHeld where somebody holds it; the table must be there (`ensure`).
     """
     with database_errors():
-        lease = _take(engine, command)
+        try:
+            lease = _take(engine, command)
+        except IntegrityError:
+            lease = _take(engine, command)  # somebody was first with the first line of all
     stop = threading.Event()
     beat = threading.Thread(target=_beats, args=(lease.beat, stop), name="lease", daemon=True)
     beat.start()
@@ -133,33 +152,44 @@ def _take(engine: Engine, command: str) -> Lease:
     """Swap the token for the next one, if nobody living holds it."""
     with writing(engine) as connection:
         now = database_now(engine.dialect.name)
-        line = connection.execute(
-            select(leases, now.label("now")).where(leases.c.name == NAME)
-        ).one_or_none()
+        line = _look(connection)
         token = 1 if line is None else line.token + 1
         holder: dict[str, Any] = {
             "token": token,
             "host": socket.gethostname()[:255],
+            "machine": _machine(),
             "pid": os.getpid(),
             "command": command[:64],
             "acquired_at": now,
             "renewed_at": now,
+            "beats": 0,
             "released_at": None,
         }
         if line is None:
-            try:
-                connection.execute(insert(leases).values(name=NAME, **holder))
-            except IntegrityError as error:
-                raise LeaseHeld(_busy("another process"), holder="another process") from error
+            connection.execute(insert(leases).values(name=NAME, **holder))
             return Lease(engine, token)
         if not _is_free(line):
             raise LeaseHeld(_busy(_who(line)), holder=_who(line))
         swapped = connection.execute(
-            update(leases).where(leases.c.name == NAME, leases.c.token == line.token).values(holder)
+            update(leases)
+            .where(
+                leases.c.name == NAME,
+                leases.c.token == line.token,
+                # A holder whose long transaction ended while we waited for it is alive.
+                leases.c.beats == line.beats,
+            )
+            .values(holder)
         )
         if swapped.rowcount != 1:
             raise LeaseHeld(_busy("another process"), holder="another process")
         return Lease(engine, token)
+
+
+def _look(connection: Connection) -> Row[Any] | None:
+    """The line of the lease, and the database's time."""
+    now = database_now(connection.dialect.name)
+    query = select(leases, now.label("now")).where(leases.c.name == NAME)
+    return connection.execute(query).one_or_none()
 
 
 def _is_free(line: Row[Any]) -> bool:
@@ -167,7 +197,19 @@ def _is_free(line: Row[Any]) -> bool:
         return True
     if line.now - line.renewed_at > timedelta(seconds=EXPIRES):
         return True
-    return line.host == socket.gethostname()[:255] and not _is_alive(line.pid)
+    return bool(line.machine) and line.machine == _machine() and not _is_alive(line.pid)
+
+
+def _machine() -> str:
+    """What tells whether a process id means anything here: this boot, and this set of processes.
+
+    Hosts' names do not: containers and cloned machines share them. Empty where nobody knows.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
 
 
 def _is_alive(pid: int) -> bool:

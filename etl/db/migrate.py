@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, Table, inspect, select
+from sqlalchemy import Connection, Engine, MetaData, Table, func, inspect, select
 from sqlalchemy.schema import CreateTable
 
 from etl.db import lease
 from etl.db.engine import database_errors, open_engine, shown, writing
-from etl.db.tables import lease_metadata, leases, metadata
+from etl.db.tables import lease_metadata, leases, metadata, records
 from etl.db.types import Json, LongText, Name, UtcDateTime
 from etl.errors import SchemaOutOfDate, UsageError
 from etl.resources import discover
@@ -46,6 +46,25 @@ def current(engine: Engine) -> str | None:
         table = Table(VERSION_TABLE, MetaData(), autoload_with=connection)
         revision = connection.scalar(select(table.c.version_num))
         return None if revision is None else str(revision)
+
+
+def strangers(engine: Engine) -> list[str]:
+    """Tables of somebody else in a database that none of ours is in yet."""
+    if current(engine) is not None:
+        return []
+    with database_errors():
+        found = inspect(engine).get_table_names()
+    return sorted(name for name in found if name not in (leases.name, VERSION_TABLE))
+
+
+def holds_records(engine: Engine) -> int:
+    """How many records a downgrade would take the tables of."""
+    if current(engine) is None:
+        return 0
+    with database_errors(), engine.connect() as connection:
+        if not inspect(connection).has_table(records.name):
+            return 0
+        return connection.scalar(select(func.count()).select_from(records)) or 0
 
 
 def require_current(engine: Engine) -> None:
@@ -88,9 +107,12 @@ def downgrade(engine: Engine, revision: str) -> None:
 
     Raises UsageError for an unknown revision, LeaseHeld, StoreError.
     """
-    known = [revision for revision, _ in history()]
-    if revision != "base" and revision not in known:
-        raise UsageError(f"revision {revision!r} is not known; known are: base, {', '.join(known)}")
+    _require_known(revision)
+    found = current(engine) or "base"
+    if found != "base" and found > head():
+        require_current(engine)
+    if revision != found and (found == "base" or (revision != "base" and revision > found)):
+        raise UsageError(f"the database is at {found}, which is below {revision} already")
     lease.ensure(engine)
     with lease.hold(engine, "db downgrade") as held:
         _run(engine, lambda alembic, config: alembic.downgrade(config, revision), held.fence)
@@ -122,18 +144,31 @@ def differences(engine: Engine) -> list[str]:
         return [str(difference) for difference in compare_metadata(context, metadata)]
 
 
-def sql(url: str) -> str:
-    """The whole schema as SQL for this database, without connecting to it."""
+def sql(url: str, down_to: str | None = None) -> str:
+    """The whole schema as SQL for this database, or its way back; nothing is connected to.
+
+    Raises UsageError for an unknown revision.
+    """
+    from alembic import command  # noqa: PLC0415
+
     engine = open_engine(url)
     config = _config()
     config.attributes["dialect"] = engine.dialect.name
     config.output_buffer = io.StringIO()
-    from alembic import command  # noqa: PLC0415
-
+    if down_to is not None:
+        _require_known(down_to)
+        command.downgrade(config, f"{head()}:{down_to}", sql=True)
+        return str(config.output_buffer.getvalue())
     for table in lease_metadata.sorted_tables:
         config.output_buffer.write(f"{CreateTable(table).compile(dialect=engine.dialect)};\n\n")
     command.upgrade(config, "head", sql=True)
     return str(config.output_buffer.getvalue())
+
+
+def _require_known(revision: str) -> None:
+    known = [revision for revision, _ in history()]
+    if revision != "base" and revision not in known:
+        raise UsageError(f"revision {revision!r} is not known; known are: base, {', '.join(known)}")
 
 
 def _config() -> Any:

@@ -14,6 +14,22 @@ from etl.fields import clean
 from etl.record import pack
 
 
+def seen_before(
+    connection: Connection, resource: str, source: str, digests: Collection[str]
+) -> set[str]:
+    """Which of these refusals have an open line already."""
+    known: set[str] = set()
+    for some in chunks(sorted(set(digests))):
+        query = select(quarantine.c.digest).where(
+            quarantine.c.resource == resource,
+            quarantine.c.source == source,
+            quarantine.c.resolved_at.is_(None),
+            quarantine.c.digest.in_(some),
+        )
+        known.update(connection.scalars(query))
+    return known
+
+
 def put(
     connection: Connection,
     resource: str,
@@ -29,10 +45,7 @@ def put(
         quarantine.c.source == source,
         quarantine.c.resolved_at.is_(None),
     )
-    known: set[str] = set()
-    for some in chunks(sorted(seen)):
-        query = select(quarantine.c.digest).where(*waiting, quarantine.c.digest.in_(some))
-        known.update(connection.scalars(query))
+    known = seen_before(connection, resource, source, seen)
     for some in chunks(sorted(known)):
         connection.execute(
             update(quarantine)

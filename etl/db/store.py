@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, delete
@@ -17,10 +17,16 @@ from etl.db.engine import RowsRefused, database_errors, writing
 from etl.db.runs import Tally
 from etl.db.tables import frontiers
 from etl.db.upsert import upsert
+from etl.fields import clean
 from etl.record import Record
 from etl.resource import Resource
 
 log = logging.getLogger(__name__)
+
+#: Bytes of a payload that quarantine keeps where the database would not take the whole.
+KEPT = 64 * 1024
+#: Bytes that a statement needs beside the largest value in it.
+_ROOM = 256 * 1024
 
 
 def utc_now() -> datetime:
@@ -97,30 +103,33 @@ class Store:
 
         Rows that the database refuses are sought by halving, so that only they are quarantined.
         """
-        before = replace(tally, counts=dict(tally.counts))
+        before = dict(tally.counts), tally.newly_quarantined
         try:
             with self.transaction() as connection:
+                items = _fitting(connection, items)
                 found = self._write(connection, resource, items, tally, place, importing=importing)
-        except RowsRefused as error:
-            tally.counts, tally.newly_quarantined = before.counts, before.newly_quarantined
-            halves = _halves(items, str(error))
-            for number, half in enumerate(halves, 1):
-                last = place if number == len(halves) else None
-                self.apply(resource, half, tally, place=last, importing=importing)
+        except BaseException as error:
+            tally.counts, tally.newly_quarantined = before  # nothing of it was written
+            if not isinstance(error, RowsRefused):
+                raise
+            halves = _halves(items, error)
         else:
             _tell(resource.name, found)
+            return
+        for number, half in enumerate(halves, 1):
+            last = place if number == len(halves) else None
+            self.apply(resource, half, tally, place=last, importing=importing)
 
-    def plan(
-        self, resource: Resource, items: Sequence[Record | Refusal], *, importing: bool = False
-    ) -> Batch:
-        """What `apply` would do, decided without writing anything."""
+    def plan(self, resource: Resource, items: Sequence[Record | Refusal], tally: Tally) -> None:
+        """Count in `tally` what `apply` would do, without writing anything."""
         with database_errors(), self._engine.connect() as connection:
-            return build(
-                resource,
-                items,
-                _known(connection, resource, items, importing=importing),
-                importing=importing,
+            known = _known(connection, resource, items, importing=False)
+            batch = build(resource, items, known)
+            waiting = quarantine.seen_before(
+                connection, resource.name, tally.source, [one.digest for one in batch.refused]
             )
+        tally.add(batch.counts)
+        tally.newly_quarantined += sum(one.digest not in waiting for one in batch.refused)
 
     def _write(
         self,
@@ -208,20 +217,63 @@ def _write_place(connection: Connection, place: Place) -> None:
         }
         statement = upsert(connection.dialect.name, frontiers)
     else:
-        line = {**at, "cursor": place.cursor, "listing_started_at": place.started_at}
+        line = {
+            **at,
+            "cursor": place.cursor and clean(place.cursor),
+            "listing_started_at": place.started_at,
+        }
         line |= {"newest_ids": None, "listed_at": None}
         statement = upsert(connection.dialect.name, frontiers, keep=("newest_ids", "listed_at"))
     connection.execute(statement, line)
 
 
-def _halves(items: Sequence[Record | Refusal], reason: str) -> list[Sequence[Record | Refusal]]:
+def _fitting(
+    connection: Connection, items: Sequence[Record | Refusal]
+) -> Sequence[Record | Refusal]:
+    """The records that the server can be sent, the others refused with what would help.
+
+    MariaDB and MySQL hang up on a statement over `max_allowed_packet`, so it is not tried.
+    """
+    if connection.dialect.name not in ("mariadb", "mysql"):
+        return items
+    if "max_allowed_packet" not in connection.info:
+        found = connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()
+        connection.info["max_allowed_packet"] = int(found)
+    most = connection.info["max_allowed_packet"] - _ROOM
+    return [item if _sent_size(item.payload) <= most else _too_large(item, most) for item in items]
+
+
+def _sent_size(payload: bytes) -> int:
+    """Bytes of a payload in a statement, in which these characters are escaped."""
+    if len(payload) < _ROOM:
+        return len(payload)
+    return len(payload) + sum(payload.count(one) for one in (b'"', b"'", b"\\"))
+
+
+def _too_large(item: Record | Refusal, most: int) -> Refusal:
+    if isinstance(item, Refusal):
+        return item.shortened(KEPT)
+    reason = (
+        f"{len(item.payload):,} bytes are more than the database takes at once; "
+        f"raise its max_allowed_packet, which now leaves room for {most:,}"
+    )
+    return Refusal(item.payload, reason, item.id).shortened(KEPT)
+
+
+def _halves(
+    items: Sequence[Record | Refusal], error: RowsRefused
+) -> list[Sequence[Record | Refusal]]:
     if len(items) > 1:
         middle = len(items) // 2
         return [items[:middle], items[middle:]]
-    if not items or isinstance(items[0], Refusal):
-        raise RowsRefused(reason)
-    record = items[0]
-    return [[Refusal(record.payload, f"the database refuses it: {reason}", record.id)]]
+    if not items:
+        raise error
+    (item,) = items
+    if isinstance(item, Refusal):
+        if len(item.payload) <= KEPT:
+            raise error
+        return [[item.shortened(KEPT)]]
+    return [[Refusal(item.payload, f"the database refuses it: {error}", item.id)]]
 
 
 def _tell(resource: str, found: _Found) -> None:

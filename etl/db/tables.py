@@ -70,7 +70,7 @@ frontiers = Table(
     # The newest ids when the list was last read without a gap, newest first.
     Column("newest_ids", Json()),
     # The listing under way: where it stands, and when it began.
-    Column("cursor", Name()),
+    Column("cursor", LongText()),
     Column("listing_started_at", UtcDateTime()),
     # When the last listing that reached its end had begun.
     Column("listed_at", UtcDateTime()),
@@ -162,10 +162,14 @@ leases = Table(
     # Grows with every holder; a writing transaction that names an old one changes nothing.
     Column("token", BigInt, nullable=False),
     Column("host", Name(), nullable=False),
+    # Which boot and which set of processes the pid belongs to; '' where that is not known.
+    Column("machine", Name(), nullable=False),
     Column("pid", BigInt, nullable=False),
     Column("command", Name(64), nullable=False),
     # By the database's clock.
     Column("acquired_at", UtcDateTime(), nullable=False),
     Column("renewed_at", UtcDateTime(), nullable=False),
+    # Grows with every renewal: times may be equal, or rounded by a driver.
+    Column("beats", BigInt, nullable=False),
     Column("released_at", UtcDateTime()),
 )

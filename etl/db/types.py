@@ -25,7 +25,9 @@ Float: Double[float] = Double()
 
 def _collation(dialect: Dialect) -> str | None:
     """What to ask of databases that fold letter case unless told; the others compare bytes."""
-    return {"mariadb": MARIADB_COLLATION, "mysql": MYSQL_COLLATION}.get(dialect.name)
+    if dialect.name == "mariadb" or getattr(dialect, "is_mariadb", False):
+        return MARIADB_COLLATION
+    return MYSQL_COLLATION if dialect.name == "mysql" else None
 
 
 class Name(TypeDecorator[str]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from etl.errors import ConfigError, UsageError
 from etl.settings.secret import Secret
@@ -107,6 +107,9 @@ def password(url: str) -> str:
     A password equal to its user or database protects little, and hiding it everywhere would
     cut those names out of every message.
     """
+    for name, value in parse_qsl(urlsplit(url).query):
+        if name.lower() in ("password", "passwd", "pwd"):
+            return value
     login, at, rest = url.partition("://")[2].rpartition("@")
     user, _, word = login.partition(":")
     word = unquote(word)

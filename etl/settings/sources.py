@@ -183,7 +183,7 @@ def _auth_header(table: Table, provider: str, extra: tuple[tuple[str, str], ...]
         if name.lower() == header.lower():
             table.bad(
                 f"extra_headers.{name}",
-                "carries the key already; name the key by api_key_env, not by a header",
+                "is the header of the key itself; name the key by api_key_env instead",
             )
     return header
 

@@ -80,7 +80,7 @@ def upgrade() -> None:
         sa.Column("resource", types.Name(64), primary_key=True),
         sa.Column("parent_id", types.Name(), primary_key=True),
         sa.Column("newest_ids", types.Json()),
-        sa.Column("cursor", types.Name()),
+        sa.Column("cursor", types.LongText()),
         sa.Column("listing_started_at", types.UtcDateTime()),
         sa.Column("listed_at", types.UtcDateTime()),
     )

@@ -556,8 +556,11 @@ def test_bad_lines_of_a_file(
         "quarantined": len(payloads) + 1,
     }
     assert bad(engine)[:-1] == [
-        (known, reason, payload, False) for payload, known, reason in one_a_line.values()
+        # Without an id, the place is all that a person can find it by.
+        (known, reason if known else f"{file}, line {number}: {reason}", payload, False)
+        for number, (payload, known, reason) in enumerate(one_a_line.values(), 2)
     ]
     _, reason, payload, _ = bad(engine)[-1]
-    assert (reason[:34], payload) == ("not JSON: Unterminated string star", cut)
+    assert reason.startswith(f"{file}, line {len(payloads) + 3}: not JSON: Unterminated string")
+    assert payload == cut
     assert bring(engine, file).status == "success"

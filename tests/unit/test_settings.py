@@ -313,7 +313,7 @@ def test_every_problem_is_told_at_once(write: Write) -> None:
         ('base_url = "https://x/v1?key=sk-very-secret"', "base_url: must end with its path"),
         ('base_url = "sk-very-secret"', "base_url: is no http(s) URL"),
         ('read_timeout = "sk-very-secret"', "read_timeout: must be seconds"),
-        ('extra_headers = { Authorization = "sk-very-secret" }', "carries the key already"),
+        ('extra_headers = { Authorization = "sk-very-secret" }', "is the header of the key itself"),
         ('extra_headers_env = { X-Key = "sk-very-secret" }', "X-Key: must be the name of"),
         ('api_key_command = "op \'sk-very-secret"', "api_key_command: cannot be split"),
     ],
