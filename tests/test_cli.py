@@ -458,3 +458,12 @@ def test_a_dry_run_knows_what_is_in_quarantine_already(
         assert call("sync").code == 3
         assert call("sync", "--dry-run").code == 0
         assert call("sync").code == 0
+
+
+def test_an_output_that_was_closed_before_the_start_is_no_crash(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    command = f"exec {sys.executable} -m etl.cli version >&-"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -176,7 +177,14 @@ def _wants_json(args: Sequence[str]) -> bool:
 
 
 def _never_stumble_over_characters() -> None:
-    """A name in Greek must not crash a command whose terminal or cron job speaks ASCII."""
+    """A name in Greek must not crash a command whose terminal or cron job speaks ASCII.
+
+    Nor must a stream that was closed before the start (`>&-`), which Python leaves as None.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+            setattr(sys, name, nowhere)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

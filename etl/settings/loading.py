@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import io
 import tomllib
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from etl.settings.table import Table
 from etl.settings.text import escaped
 from etl.settings.urls import database_problem
 
+#: The variables that are this program's own.
+VARIABLES = ("FTMIRROR_CONFIG", "FTMIRROR_DATABASE_URL")
 #: The file that is read where no other is named.
 DEFAULT_FILE = "ftmirror.toml"
 #: Every key of the file's first level, and of `[database]`.
@@ -40,6 +43,7 @@ def load(
     """
     problems: list[str] = []
     env = _environment(environ, cwd, problems)
+    _misspelt(env, problems)
     path = _path(config, env, cwd)
     values = _values(path, cwd, problems) if path else {}
     place = escaped(_shown(path, cwd)) if path else ""
@@ -70,6 +74,14 @@ def _environment(environ: Mapping[str, str], cwd: Path, problems: list[str]) -> 
             pairs = dotenv_values(stream=io.StringIO(text), interpolate=False)
             said = {name: value for name, value in pairs.items() if value is not None}
     return said | dict(environ)
+
+
+def _misspelt(environ: Mapping[str, str], problems: list[str]) -> None:
+    """A name almost like one of ours; others that begin like it may hold somebody's keys."""
+    for name in sorted(environ):
+        if name.startswith("FTMIRROR_") and name not in VARIABLES:
+            close = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85)
+            problems += [f"environment: {name} is unknown; did you mean {one}?" for one in close]
 
 
 def _path(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:

@@ -13,6 +13,7 @@ from etl.db.engine import open_engine
 from etl.db.tables import metadata
 from etl.errors import SchemaOutOfDate, UsageError
 from etl.simulator import Simulator, World
+from tests import servers
 from tests.mirror import contents, counts, source_of, sync, typed
 
 
@@ -98,3 +99,16 @@ def test_a_migration_imports_nothing_of_ours_but_the_types() -> None:
     for path in Path(migrate.directory() / "versions").glob("*.py"):
         imports = re.findall(r"^(?:from|import) (etl[\w. ]*)", path.read_text(), re.MULTILINE)
         assert set(imports) <= {"etl.db import types"}
+
+
+def test_a_mysql_url_at_a_mariadb_server_works(database_servers: dict[str, str]) -> None:
+    """People write `mysql://` for both; which collations there are, the server says."""
+    url = servers.create_database(database_servers["mariadb"], "written_as_mysql")
+    engine = open_engine(url.replace("mariadb+pymysql://", "mysql://"))
+    assert engine.dialect.name == "mysql"
+    migrate.upgrade(engine)
+    with Simulator(World(4, 20)) as simulator:
+        sync(engine, source_of(simulator))
+        assert counts(sync(engine, source_of(simulator))) == {"unchanged": 20}
+    assert migrate.differences(engine) == []
+    engine.dispose()

@@ -492,3 +492,12 @@ def test_what_is_no_duration(text: str) -> None:
 )
 def test_passwords_in_urls_are_masked(url: str, masked: str) -> None:
     assert mask_url(url) == masked
+
+
+def test_a_misspelt_variable_of_ours_is_refused_and_somebody_elses_is_not(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"FTMIRROR_DATABSE_URL": "sqlite:///x.db"}, cwd=tmp_path)
+    assert caught.value.problems == [
+        "environment: FTMIRROR_DATABSE_URL is unknown; did you mean FTMIRROR_DATABASE_URL?"
+    ]
+    load(None, {"FTMIRROR_KEY_OF_RESEARCH": "sk-x"}, cwd=tmp_path)
