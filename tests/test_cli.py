@@ -406,6 +406,19 @@ def test_a_password_in_the_query_of_a_url_is_not_shown(call: Call) -> None:
     assert "topsecret1" not in answer.out + answer.err
 
 
+def has_begun(path: Path) -> bool:
+    """Is there a run in the log of this mirror?"""
+    if not path.exists():
+        return False
+    database = sqlite3.connect(path)
+    try:
+        return bool(database.execute("SELECT count(*) FROM sync_runs").fetchone()[0])
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        database.close()
+
+
 def test_lines_of_json_stay_lines_of_json_when_interrupted(tmp_path: Path) -> None:
     import os
     import signal
@@ -422,7 +435,10 @@ def test_lines_of_json_stay_lines_of_json_when_interrupted(tmp_path: Path) -> No
             stderr=subprocess.PIPE,
             text=True,
         )
-        time.sleep(3)
+        deadline = time.monotonic() + 30
+        while not has_begun(tmp_path / "ftmirror.db"):
+            assert time.monotonic() < deadline, "no run began within 30 s"
+            time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 143
