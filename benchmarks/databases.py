@@ -217,8 +217,11 @@ def statuses(url: str) -> dict[str, str]:
 
 
 def _ask(engine: Engine, question: str) -> str:
-    with engine.connect() as connection:
-        return str(connection.scalar(text(question)))
+    try:
+        with engine.connect() as connection:
+            return str(connection.scalar(text(question)))
+    finally:
+        engine.dispose()
 
 
 def _wait(engine: Engine, server: subprocess.Popen[bytes]) -> None:
