@@ -153,7 +153,8 @@ REFUSED: dict[str, tuple[bytes, str | None, str]] = {
         # Python 3.13 found better words for it.
         "not JSON: Illegal trailing comma before end of object: line 1 column 40 (char 39)"
         if sys.version_info >= (3, 13)
-        else "not JSON: Expecting property name enclosed in double quotes: line 1 column 41 (char 40)",
+        else "not JSON: Expecting property name enclosed in double quotes: "
+        "line 1 column 41 (char 40)",
     ),
     "U+0000 in a name of metadata": (
         json.dumps(job("ftjob-x", metadata={"a\x00": "b"})).encode(),
