@@ -106,18 +106,6 @@ class Batch:
         )
     )
 
-    @property
-    def writes(self) -> bool:
-        """Is there anything to write beside the bookkeeping of runs?"""
-        return bool(
-            self.created
-            or self.updated
-            or self.versions
-            or self.touched
-            or self.refused
-            or self.drift
-        )
-
 
 def read(
     resource: Resource, text: bytes, origin: Origin, observed_at: datetime | None

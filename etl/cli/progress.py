@@ -52,7 +52,8 @@ def _lines() -> Callable[[Tally], None]:
 
 @contextmanager
 def _bar() -> Iterator[Callable[[Tally], None]]:
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.markup import escape
+    from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
     with Progress(
         SpinnerColumn(),
@@ -65,22 +66,18 @@ def _bar() -> Iterator[Callable[[Tally], None]]:
         transient=True,
         redirect_stdout=False,  # the answer comes after the bar
     ) as progress:
-        tasks: dict[tuple[str, str], tuple[int, float]] = {}
+        tasks: dict[tuple[str, str], tuple[TaskID, float]] = {}
 
         def step(tally: Tally) -> None:
-            from rich.markup import escape
-
             key = tally.source, tally.resource
             if key not in tasks:
                 name = escape(f"{tally.source}, {tally.resource}")
                 task = progress.add_task(name, total=None, pages=0, rate="")
-                tasks[key] = int(task), time.monotonic()
+                tasks[key] = task, time.monotonic()
             task_id, began = tasks[key]
             done = tally.read
             seconds = time.monotonic() - began
             rate = f"{done / seconds:,.0f}/s" if seconds > 0.5 else ""
-            from rich.progress import TaskID
-
-            progress.update(TaskID(task_id), completed=done, pages=tally.counts["pages"], rate=rate)
+            progress.update(task_id, completed=done, pages=tally.counts["pages"], rate=rate)
 
         yield step
