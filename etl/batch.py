@@ -108,10 +108,18 @@ class Batch:
 
 
 def read(
-    resource: Resource, text: bytes, origin: Origin, observed_at: datetime | None
+    resource: Resource,
+    text: bytes,
+    origin: Origin,
+    observed_at: datetime | None,
+    identifier: str | None = None,
 ) -> Record | Refusal:
-    """One record of a page or a file, or why it cannot be one."""
-    identifier = jsontext.item_id(text)
+    """One record of a page or a file, or why it cannot be one.
+
+    `identifier`: its id, where somebody looked already (`jsontext.item_id`).
+    """
+    if identifier is None:
+        identifier = jsontext.item_id(text)
     try:
         if identifier is None:
             value = jsontext.decode(text)

@@ -68,6 +68,10 @@ class _Head(msgspec.Struct):
     id: str
 
 
+class _Heads(msgspec.Struct):
+    data: list[_Head]
+
+
 def _literal(value: object) -> msgspec.Raw:
     if isinstance(value, Number):
         return msgspec.Raw(value.text.encode())
@@ -79,6 +83,7 @@ _decoder = msgspec.json.Decoder(float_hook=Number)
 _envelope_decoder = msgspec.json.Decoder(_Envelope)
 _members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _head_decoder = msgspec.json.Decoder(_Head)
+_heads_decoder = msgspec.json.Decoder(_Heads)
 _encoder = msgspec.json.Encoder(enc_hook=_literal)
 _sorting_encoder = msgspec.json.Encoder(order="sorted", enc_hook=_literal)
 
@@ -159,6 +164,18 @@ def item_id(text: bytes) -> str | None:
     except NotJson:
         pass
     return None
+
+
+def item_ids(body: bytes, items: list[bytes]) -> list[str | None]:
+    """The `item_id` of each record that `split_list` found in a list response.
+
+    All in one pass where the answer is in order, which costs half of looking at each.
+    """
+    try:
+        heads = _heads_decoder.decode(body).data
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return [item_id(item) for item in items]
+    return [head.id for head in heads]
 
 
 def split_list(body: bytes) -> ListPage:

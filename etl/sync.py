@@ -120,7 +120,10 @@ def _listing(
     origin = Origin(source.name, source.provider, source.id_space, source.project)
     for page in pages(client, resource.path, params=order.narrowing):
         seen_at = now()
-        items = [read(resource, item, origin, seen_at) for item in page.items]
+        items = [
+            read(resource, item, origin, seen_at, one)
+            for item, one in zip(page.items, page.ids, strict=True)
+        ]
         yield Chunk(items, page.cursor, pages=1)
 
 

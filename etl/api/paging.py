@@ -19,6 +19,8 @@ class Page:
 
     #: The exact bytes of each item, in the order of the answer.
     items: list[bytes] = field(repr=False)
+    #: The id of each item; None where it has none, and of a list whose items have none.
+    ids: list[str | None] = field(repr=False)
     #: Where the next page begins; None when this one is the last.
     cursor: str | None
     #: 1 for the first page that this call read.
@@ -68,9 +70,12 @@ def _pages(
     for number in itertools.count(1):
         answer = client.get(path, params if cursor is None else [*params, (rule, cursor)])
         found = _split(answer)
-        # Days of costs have no id; a day is as good as its text.
-        ids = _ids(found.items)
-        names = found.items if rule == "page" else ids
+        ids: list[str | None] = [None] * len(found.items)
+        if rule == "page":  # days of costs have no id; a day is as good as its text
+            names: list[bytes] | list[str] = found.items
+        else:
+            ids = jsontext.item_ids(answer.body, found.items)
+            names = [one for one in ids if one]
         if names and not sum(map(seen.add, names)):
             raise ApiContractError(
                 "The server repeats itself: this page brings nothing that earlier pages did not "
@@ -78,7 +83,7 @@ def _pages(
                 answer.exchange,
             )
         cursor = _token(found, answer) if rule == "page" else _last_id(found, ids, answer)
-        yield Page(found.items, cursor, number, answer.exchange)
+        yield Page(found.items, ids, cursor, number, answer.exchange)
         if cursor is None:
             return
 
@@ -94,16 +99,13 @@ def _split(answer: Answer) -> jsontext.ListPage:
         raise ApiContractError(sentence, answer.exchange) from error
 
 
-def _ids(items: list[bytes]) -> list[str]:
-    return [found for item in items if (found := jsontext.item_id(item))]
-
-
-def _last_id(found: jsontext.ListPage, ids: list[str], answer: Answer) -> str | None:
+def _last_id(found: jsontext.ListPage, ids: list[str | None], answer: Answer) -> str | None:
     if found.has_more is False or not found.items:
         return None
-    if ids:
+    for one in reversed(ids):
         # Not always the last item's: where that one is broken, the next page begins before it.
-        return ids[-1]
+        if one:
+            return one
     if found.has_more:
         raise ApiContractError(
             "The server says there is more, but no item of this page has an id to go on from.",
