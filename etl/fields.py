@@ -43,6 +43,14 @@ class Drift(NamedTuple):
     example: str
 
 
+def moment(seconds: float) -> str:
+    """Unix seconds as text in UTC, `YYYY-MM-DD HH:MM:SS`, with a fraction only where there is one.
+
+    Every database takes a time like that, whatever the zone of the session.
+    """
+    return datetime.fromtimestamp(seconds, UTC).isoformat(" ")[:-6]
+
+
 def clean(text: str) -> str:
     """The text with U+FFFD for each character that no database stores."""
     return _UNSTORABLE.sub("\ufffd", text)
@@ -130,8 +138,8 @@ class Fields:
         spelled = value.lower() if isinstance(value, str) else value
         return _BOOLEANS.get(spelled) if isinstance(spelled, (str, int, float)) else None
 
-    def moment(self, name: str, *, zero_is_none: bool = False) -> datetime | None:
-        """A time from unix seconds; the same in text, and ISO 8601, are read but noted."""
+    def moment(self, name: str, *, zero_is_none: bool = False) -> str | None:
+        """A time as `moment` writes it; unix seconds in text, and ISO 8601, are read but noted."""
         value = self.raw(name)
         if value is None or (zero_is_none and value == 0):
             return None
@@ -146,7 +154,7 @@ class Fields:
         if not 0 < seconds <= LAST_SECOND:
             self.note(name, "out_of_range", value)
             return None
-        return datetime.fromtimestamp(seconds, UTC)
+        return moment(seconds)
 
     def object(self, name: str) -> Fields:
         """An object's members; of nothing where it is absent or something else."""

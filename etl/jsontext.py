@@ -11,9 +11,11 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
+
+_T = TypeVar("_T")
 
 #: Deeper values are refused: no real object comes near, and every reader has some limit.
 MAX_DEPTH = 256
@@ -118,6 +120,33 @@ def decode_with_canonical(text: bytes) -> tuple[Any, bytes]:
     if _may_repeat_keys(text, form):
         _decode_slowly(text)
     return value, form
+
+
+class Shape(Generic[_T]):
+    """What a record of one kind looks like as a rule, so that most are read in one go.
+
+    Declared as a msgspec Struct that forbids unknown fields and leaves absent ones `UNSET`. What
+    is not like it (one field more, a number in text, an escape, a letter beyond ASCII) is left to
+    slower code that says what is odd; nothing that fits needs that code.
+    """
+
+    def __init__(self, struct: type[_T]) -> None:
+        self._decoder = msgspec.json.Decoder(struct, float_hook=Number)
+
+    def read(self, text: bytes) -> tuple[_T, bytes] | None:
+        """The value and its canonical form; None where the text does not fit to the letter.
+
+        A text that fits is ASCII without escapes, so every string in it is one that every
+        database stores, and holds no key twice (`_may_repeat_keys`).
+        """
+        if not text.isascii() or text.count(b"{") + text.count(b"[") > MAX_DEPTH:
+            return None
+        try:
+            value = self._decoder.decode(text)
+            form = _sorting_encoder.encode(value)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return None
+        return None if _may_repeat_keys(text, form) else (value, form)
 
 
 def canonical(value: Any) -> bytes:
@@ -261,11 +290,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _may_repeat_keys(text: bytes, form: bytes) -> bool:
     """Could an object of this text hold one key twice? False only when it certainly does not.
 
-    A decoder keeps the last of two equal keys, so its value, written again, has fewer quotes.
-    Counting them costs a fifth of a decoder that looks at every pair; an escape in the text
-    (which may be a quote, or be written in several ways) would spoil the count.
+    A decoder keeps the last of two equal keys, so its value, written again, is shorter, and has
+    fewer quotes where white space had made the text longer anyway. Looking at that costs a tenth
+    of a decoder that looks at every pair; an escape in the text (which may be a quote, or be
+    written in several ways) would spoil the count.
     """
-    return b"\\" in text or text.count(b'"') != form.count(b'"')
+    if b"\\" in text:
+        return True
+    return len(text) != len(form) and text.count(b'"') != form.count(b'"')
 
 
 def _may_repeat_members(body: bytes) -> bool:

@@ -27,9 +27,11 @@ from etl.resource import Resource
 
 log = logging.getLogger(__name__)
 
-#: A batch ends with the page that brings it to either.
-BATCH_RECORDS = 2000
-BATCH_BYTES = 8 * 1024 * 1024
+#: A batch ends with the page that brings it to one of these: large, since ids come in no order and
+#: an index takes many at once better than a few; and soon, where the API is slow.
+BATCH_RECORDS = 10_000
+BATCH_BYTES = 16 * 1024 * 1024
+BATCH_SECONDS = 10.0
 #: Pages that may wait to be written while the next are fetched.
 AHEAD = 4
 #: How many ids at the head of a list are remembered.
@@ -178,11 +180,12 @@ class Run:
     ) -> None:
         waiting: list[Record | Refusal] = []
         size = 0
+        written_at = time.monotonic()
         newest: tuple[str, ...] | None = None
         cursor: str | None = None
 
         def flush(*, is_done: bool) -> None:
-            nonlocal waiting, size
+            nonlocal waiting, size, written_at
             place = None
             if not importing and tally.is_whole:
                 place = Place(
@@ -191,6 +194,7 @@ class Run:
             batch, waiting, size = waiting, [], 0
             tally.counts.update(meter())
             self.store.apply(resource, batch, tally, place=place, importing=importing)
+            written_at = time.monotonic()
             self.progress(tally)
 
         try:
@@ -204,7 +208,8 @@ class Run:
                 tally.read += len(chunk.items)
                 tally.counts["pages"] += chunk.pages
                 self.progress(tally)
-                if len(waiting) >= BATCH_RECORDS or size >= BATCH_BYTES:
+                is_late = time.monotonic() - written_at >= BATCH_SECONDS
+                if len(waiting) >= BATCH_RECORDS or size >= BATCH_BYTES or is_late:
                     flush(is_done=False)
         except StoreError:
             raise

@@ -6,12 +6,16 @@ import base64
 import zlib
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from etl import jsontext
 from etl.errors import RecordError
+
+_Shape = TypeVar("_Shape")
 
 #: Bytes from which a payload is kept compressed.
 COMPRESS_FROM = 32 * 1024
@@ -28,8 +32,7 @@ class Origin:
     project_id: str | None = None
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, dict=True):
     """One raw record. Rows are made from this alone, so a replay needs nothing else."""
 
     resource: str
@@ -50,10 +53,23 @@ class Record:
         except jsontext.NotJson as error:
             raise RecordError(f"not JSON: {error}") from error
 
-    @cached_property
+    @property
     def value(self) -> Any:
         """The payload's JSON value. Raises RecordError where it is not JSON."""
         return self._decoded[0]
+
+    def typed(self, shape: jsontext.Shape[_Shape]) -> _Shape | None:
+        """The payload as a shape that it fits to the letter; None where only `value` will do."""
+        found = shape.read(self.payload)
+        if found is None:
+            return None
+        value, canonical = found
+        self.__dict__.setdefault("canonical_digest", self._digest(canonical))
+        return value
+
+    def forget_value(self) -> None:
+        """Free what was decoded; it is decoded again when it is asked for."""
+        self.__dict__.pop("_decoded", None)
 
     @cached_property
     def digest(self) -> str:
@@ -67,8 +83,13 @@ class Record:
 
     def _digest(self, text: bytes) -> str:
         digest = blake2b(text, digest_size=16)
-        digest.update(f"\n{self.parent_id or ''}\n{self.origin.project_id or ''}".encode())
+        digest.update(_context(self.parent_id, self.origin.project_id))
         return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _context(parent_id: str | None, project_id: str | None) -> bytes:
+    return f"\n{parent_id or ''}\n{project_id or ''}".encode()
 
 
 def pack(payload: bytes) -> tuple[str, str]:

@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any, ClassVar, Self
 
 from sqlalchemy import Table
 
+from etl.errors import EtlError
 from etl.fields import Drift
 from etl.record import Record
 
 
-class Row(NamedTuple):
-    """One row of one table: a value for every column of it, no more and no fewer."""
+class Row(tuple[Any, ...]):
+    """One row of one table: a tuple of a value for every column, as every driver takes them.
 
-    table: Table
-    values: dict[str, Any]
+    Text, numbers, true, false and None; moments as text in UTC (`etl.fields.moment`), JSON as
+    JSON text. So a million rows go to the database as they are.
+    """
+
+    __slots__ = ()
+    table: ClassVar[Table]
+
+    @classmethod
+    def of(cls, values: tuple[Any, ...]) -> Self:
+        """A row of values by place: for the few places that make rows by the million."""
+        return tuple.__new__(cls, values)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The values by their columns' names."""
+        return dict(zip(self.table.columns.keys(), self, strict=True))
+
+
+def row_of(table: Table) -> type[Any]:
+    """The class of a table's rows, called with a value for each column by its name, or by place.
+
+    It raises EtlError for a column that is misspelt or missing, where a statement would fill in
+    NULL without a word.
+    """
+    columns = namedtuple(table.name, table.columns.keys())  # type: ignore[misc]
+
+    class TableRow(columns, Row):
+        __slots__ = ()
+
+        def __new__(cls, *values: Any, **named: Any) -> Self:
+            try:
+                return super().__new__(cls, *values, **named)
+            except TypeError:
+                given = set(columns._fields[: len(values)]) | named.keys()
+                odd = ", ".join(sorted(given ^ set(columns._fields)))
+                raise EtlError(f"a row of {table.name} does not fit its table: {odd}") from None
+
+    TableRow.__name__, TableRow.table = f"{table.name}_row", table
+    return TableRow
 
 
 def never_final(record: Record) -> bool:  # noqa: ARG001 - the signature is the declaration's
@@ -56,7 +95,7 @@ class Resource:
         """Its tables, main first."""
         return (self.table, *self.owned)
 
-    @property
+    @cached_property
     def id_length(self) -> int:
         """Longest id that its key takes, in characters."""
         length: int = getattr(self.table.c.id.type, "length")  # noqa: B009 - types differ by table

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from etl import jsontext
 from etl.api import paths
 from etl.api.client import Answer, Client
-from etl.api.seen import Seen
 from etl.errors import ApiContractError, Exchange
 
 
@@ -42,7 +41,7 @@ def pages(
     official SDK ends: `has_more` is false, or the page is empty, or there is no id to go on from.
 
     Raises ValueError for a path that is not a list, ApiContractError for an answer that is not a
-    page, or that cannot be followed though it says there is more, or that brings nothing new.
+    page, or that cannot be followed though it says there is more, or that leads back.
     """
     endpoint = paths.find(path)
     if endpoint.cursor is None:
@@ -66,26 +65,26 @@ def _pages(
     params: list[tuple[str, str]],
     cursor: str | None,
 ) -> Iterator[Page]:
-    seen = Seen()
+    cursors: set[str] = set()
     for number in itertools.count(1):
         answer = client.get(path, params if cursor is None else [*params, (rule, cursor)])
         found = _split(answer)
-        ids: list[str | None] = [None] * len(found.items)
-        if rule == "page":  # days of costs have no id; a day is as good as its text
-            names: list[bytes] | list[str] = found.items
+        if rule == "page":  # days of costs have no id
+            ids: list[str | None] = [None] * len(found.items)
+            cursor = _token(found, answer)
         else:
             ids = jsontext.item_ids(answer.body, found.items)
-            names = [one for one in ids if one]
-        if names and not sum(map(seen.add, names)):
+            cursor = _last_id(found, ids, answer)
+        if cursor in cursors:
             raise ApiContractError(
-                "The server repeats itself: this page brings nothing that earlier pages did not "
-                "have, so the list would never end.",
+                "The server repeats itself: the next page would begin where an earlier one began, "
+                "so the list would never end.",
                 answer.exchange,
             )
-        cursor = _token(found, answer) if rule == "page" else _last_id(found, ids, answer)
         yield Page(found.items, ids, cursor, number, answer.exchange)
         if cursor is None:
             return
+        cursors.add(cursor)
 
 
 def _split(answer: Answer) -> jsontext.ListPage:

@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Table, insert
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.dml import Insert
 
 from etl.db.upsert import upsert
 
@@ -24,11 +22,13 @@ _NAMED = re.compile(r"%\((\w+)\)s")
 #: Changed rows from which PostgreSQL gets them by COPY.
 STAGE_FROM = 200
 
-Rows = Sequence[dict[str, Any]]
+#: Each a value for every column, in the table's order, as every driver takes it.
+Rows = Sequence[tuple[Any, ...]]
+_Keep = tuple[str, ...] | None
 
 
 def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
-    """Insert rows whose keys are known to be new; each has a value for every column.
+    """Insert rows whose keys are known to be new.
 
     Raises SQLAlchemy's errors, as any statement does.
     """
@@ -45,30 +45,32 @@ def upsert_rows(
 
 
 def _executemany_insert(connection: Connection, table: Table, rows: Rows) -> None:
-    _executemany(connection, insert(table), table, rows)
+    connection.exec_driver_sql(_statement(connection.dialect, table, None), list(rows))
 
 
-def _executemany_upsert(
-    connection: Connection, table: Table, rows: Rows, keep: tuple[str, ...]
-) -> None:
-    statement = upsert(connection.dialect.name, table, keep=keep)
-    _executemany(connection, statement, table, rows)
+def _executemany_upsert(connection: Connection, table: Table, rows: Rows, keep: _Keep) -> None:
+    connection.exec_driver_sql(_statement(connection.dialect, table, keep), list(rows))
 
 
-def _executemany(connection: Connection, statement: Insert, table: Table, rows: Rows) -> None:
-    compiled = statement.compile(dialect=connection.dialect)
-    text, names = str(compiled), tuple(compiled.positiontup or ())
-    if not names:  # PyMySQL and psycopg take `%(name)s` and `%s`; by place costs less
-        names = tuple(_NAMED.findall(text))
+@lru_cache(maxsize=256)
+def _statement(dialect: Dialect, table: Table, keep: _Keep) -> str:
+    """An INSERT of all columns in their order, or, but for these columns, an upsert."""
+    statement = insert(table) if keep is None else upsert(dialect.name, table, keep=keep)
+    compiled = statement.compile(dialect=dialect)
+    text = str(compiled)
+    names = compiled.positiontup
+    if names is None:  # PyMySQL and psycopg take `%(name)s` and `%s`; by place costs less
+        names = _NAMED.findall(text)
         text = _NAMED.sub("%s", text)
-    connection.exec_driver_sql(text, _tuples(connection.dialect, table, names, rows))
+    if list(names) != table.columns.keys():
+        raise AssertionError(f"{table.name}: {names} are not its columns in their order")
+    return text
 
 
 def _copy(connection: Connection, table: Table, rows: Rows, into: str | None = None) -> None:
     """PostgreSQL's COPY, into the table or its stand-in."""
-    columns = tuple(table.columns.keys())
     preparer = connection.dialect.identifier_preparer
-    listed = ", ".join(map(preparer.quote, columns))
+    listed = ", ".join(map(preparer.quote, table.columns.keys()))
     statement = f"COPY {into or preparer.format_table(table)} ({listed}) FROM STDIN"
     driver = connection.connection.driver_connection
     assert driver is not None  # noqa: S101 - a connection in use has one
@@ -76,15 +78,15 @@ def _copy(connection: Connection, table: Table, rows: Rows, into: str | None = N
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
             write = copy.write_row
-            for values in _tuples(connection.dialect, table, columns, rows):
-                write(values)
+            for row in rows:
+                write(row)
     except error_class as error:
         raise DBAPIError.instance(
             statement, None, error, error_class, dialect=connection.dialect
         ) from error
 
 
-def _copy_upsert(connection: Connection, table: Table, rows: Rows, keep: tuple[str, ...]) -> None:
+def _copy_upsert(connection: Connection, table: Table, rows: Rows, keep: _Keep) -> None:
     """COPY into a temporary table, then one INSERT … ON CONFLICT from there.
 
     A few rows are not worth the table, nor the right to make one.
@@ -96,7 +98,7 @@ def _copy_upsert(connection: Connection, table: Table, rows: Rows, keep: tuple[s
     name, stage = preparer.format_table(table), preparer.quote(f"stage_{table.name}")
     connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {stage} (LIKE {name}) ON COMMIT DROP")
     _copy(connection, table, rows, into=stage)
-    conflict = str(upsert("postgresql", table, keep=keep).compile(dialect=connection.dialect))
+    conflict = _statement(connection.dialect, table, keep)
     listed = ", ".join(map(preparer.quote, table.columns.keys()))
     action = conflict[conflict.index("ON CONFLICT") :]
     connection.exec_driver_sql(
@@ -119,11 +121,13 @@ def select_by_id(
     is_array = dialect.name == "postgresql"
     statement = _by_id(dialect, table, columns, 1 if is_array else len(ids))
     parameters = (resource, list(ids)) if is_array else (resource, *ids)
-    found = connection.exec_driver_sql(statement, parameters)
+    cursor = connection.exec_driver_sql(statement, parameters).cursor
+    # The driver's own tuples: SQLAlchemy would make a row object of each first.
+    found: Sequence[tuple[Any, ...]] = cursor.fetchall() if cursor is not None else []
     readers = _readers(dialect, table, columns)
     for line in found:
         if all(line[position] is None for position, _ in readers):
-            yield tuple(line)
+            yield line
         else:
             values = list(line)
             for position, reader in readers:
@@ -159,45 +163,9 @@ _INSERT: dict[str, Callable[[Connection, Table, Rows], None]] = {
     "mysql": _executemany_insert,
     "mariadb": _executemany_insert,
 }
-_UPSERT: dict[str, Callable[[Connection, Table, Rows, tuple[str, ...]], None]] = {
+_UPSERT: dict[str, Callable[[Connection, Table, Rows, _Keep], None]] = {
     "sqlite": _executemany_upsert,
     "postgresql": _copy_upsert,
     "mysql": _executemany_upsert,
     "mariadb": _executemany_upsert,
 }
-
-
-def _tuples(
-    dialect: Dialect, table: Table, names: tuple[str, ...], rows: Rows
-) -> list[tuple[Any, ...]]:
-    """The rows as the driver takes them: in the order of `names`, values as the types want."""
-    pick = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
-    converters = _converters(dialect, table, names)
-    if not converters:
-        return [pick(row) for row in rows]
-    # The time of the run stands in every row: what was converted last is not converted again.
-    last: dict[int, tuple[Any, Any]] = {position: (None, None) for position, _ in converters}
-    found = []
-    for row in rows:
-        values = list(pick(row))
-        for position, convert in converters:
-            given = values[position]
-            if given is None:
-                continue
-            if last[position][0] is not given:
-                last[position] = given, convert(given)
-            values[position] = last[position][1]
-        found.append(tuple(values))
-    return found
-
-
-@lru_cache(maxsize=256)
-def _converters(
-    dialect: Dialect, table: Table, names: tuple[str, ...]
-) -> list[tuple[int, Callable[[Any], Any]]]:
-    found: list[tuple[int, Callable[[Any], Any]]] = []
-    for position, name in enumerate(names):
-        convert = table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
-        if convert is not None:
-            found.append((position, convert))
-    return found

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy import Row as SqlRow
 
 from etl.batch import Batch, Known, Line
 from etl.db import bulk
 from etl.db.tables import frontiers, record_versions, records
+from etl.db.types import utc_text
 from etl.record import Origin, Record, pack, unpack
 
 #: Ids in one IN list: within every database's limit on parameters.
 IDS_AT_ONCE = 500
 
 _Item = TypeVar("_Item")
+
+_KEY = ("resource", "id", "version")
+_SAID = (
+    "id_space",
+    "source",
+    "provider",
+    "project_id",
+    "parent_id",
+    "position",
+    "payload",
+    "payload_encoding",
+    "digest",
+    "canonical_digest",
+    "observed_at",
+    "changed_at",
+    "run_id",
+)
 
 _KNOWN = (
     "id",
@@ -34,6 +53,13 @@ _KNOWN = (
 )
 #: What an INSERT of a ledger line and an UPDATE of one have in common, by column.
 _SHARED = [column.name for column in record_versions.columns]
+
+
+# Lines are made by place: what they say and what the tables hold must stand in one order.
+if records.columns.keys() != [*_KEY, "last_version", *_SAID, "first_seen_at", "missing_since"]:
+    raise AssertionError("records has other columns than the ledger writes")
+if record_versions.columns.keys() != [*_KEY, *_SAID]:
+    raise AssertionError("record_versions has other columns than the ledger writes")
 
 
 def chunks(items: Sequence[_Item], size: int = IDS_AT_ONCE) -> Iterator[Sequence[_Item]]:
@@ -103,11 +129,12 @@ def write(connection: Connection, batch: Batch, run_id: int, now: datetime) -> N
             records.c.resource == name, records.c.id.in_(some)
         )
         connection.execute(insert(record_versions).from_select(_SHARED, old))
-    passed = [_line(one, run_id, now) for one in batch.versions]
+    written = utc_text(now)
+    passed = [_version(one, run_id, written) for one in batch.versions]
     bulk.insert_rows(connection, record_versions, passed)
-    created = [_current(one, run_id, now) for one in batch.created]
+    created = [_current(one, run_id, written) for one in batch.created]
     bulk.insert_rows(connection, records, created)
-    updated = [_current(one, run_id, now) for one in batch.updated]
+    updated = [_current(one, run_id, written) for one in batch.updated]
     bulk.upsert_rows(connection, records, updated, keep=("first_seen_at",))
     this = (records.c.resource == name, records.c.id == bindparam("this"))
     _many(
@@ -127,36 +154,44 @@ def _many(connection: Connection, statement: Any, rows: Iterable[dict[str, Any]]
         connection.execute(statement, values)
 
 
-def _current(line: Line, run_id: int, now: datetime) -> dict[str, Any]:
-    return {
-        **_line(line, run_id, now),
-        "last_version": line.last_version,
-        "first_seen_at": now,
-        "missing_since": line.missing_since,
-    }
+def _current(line: Line, run_id: int, now: str) -> tuple[Any, ...]:
+    """A line of `records`."""
+    key, said = _state(line, run_id, now)
+    missing_since = line.missing_since and utc_text(line.missing_since)
+    return (*key, line.last_version, *said, now, missing_since)
 
 
-def _line(line: Line, run_id: int, now: datetime) -> dict[str, Any]:
+def _version(line: Line, run_id: int, now: str) -> tuple[Any, ...]:
+    """A line of `record_versions`."""
+    key, said = _state(line, run_id, now)
+    return (*key, *said)
+
+
+def _state(line: Line, run_id: int, now: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """What both tables say of a state: `_KEY` and `_SAID`."""
     record = line.record
+    origin = record.origin
     payload, encoding = pack(record.payload)
-    return {
-        "resource": record.resource,
-        "id": record.id,
-        "version": line.version,
-        "id_space": record.origin.id_space,
-        "source": record.origin.source,
-        "provider": record.origin.provider,
-        "project_id": record.origin.project_id,
-        "parent_id": record.parent_id,
-        "position": record.position,
-        "payload": payload,
-        "payload_encoding": encoding,
-        "digest": record.digest,
-        "canonical_digest": record.canonical_digest,
-        "observed_at": record.observed_at,
-        "changed_at": now,
-        "run_id": run_id,
-    }
+    said = (
+        origin.id_space,
+        origin.source,
+        origin.provider,
+        origin.project_id,
+        record.parent_id,
+        record.position,
+        payload,
+        encoding,
+        record.digest,
+        record.canonical_digest,
+        record.observed_at and _utc_text(record.observed_at),
+        now,
+        run_id,
+    )
+    return (record.resource, record.id, line.version), said
+
+
+#: A page of records was observed at one time.
+_utc_text = lru_cache(maxsize=64)(utc_text)
 
 
 def _origin(line: SqlRow[Any]) -> Origin:

@@ -91,6 +91,22 @@ class Json(TypeDecorator[Any]):
         return json.loads(value)
 
 
+def utc_text(value: datetime) -> str:
+    """An aware datetime as `UtcDateTime` is written in text, on every database.
+
+    Raises ValueError for one without a zone.
+    """
+    return str(_naive(value))
+
+
+def _naive(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        message = f"a time without a zone reached the database: {value!r}"
+        raise ValueError(message)
+    in_utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return in_utc.replace(tzinfo=None)
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment in UTC, stored without a zone, so that no reader's session zone moves a day.
 
@@ -114,12 +130,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Aware to UTC without a zone."""
         if value is None:
             return None
-        if value.tzinfo is None:
-            message = f"a time without a zone reached the database: {value!r}"
-            raise ValueError(message)
-        in_utc = value if value.tzinfo is UTC else value.astimezone(UTC)
-        naive = in_utc.replace(tzinfo=None)
-        return str(naive) if dialect.name == "sqlite" else naive
+        return utc_text(value) if dialect.name == "sqlite" else _naive(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """UTC, aware."""

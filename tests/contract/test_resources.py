@@ -29,16 +29,19 @@ from etl.db.tables import metadata
 from etl.db.types import Name
 from etl.fields import Drift, Fields
 from etl.record import Record
-from etl.resource import Resource, Row
+from etl.resource import Resource, Row, row_of
 
 toys = Table(
     "toys", metadata, Column("id", Name(64), primary_key=True), Column("filename", Name())
 )
 
 
+ToyRow = row_of(toys)
+
+
 def rows(record: Record) -> Iterator[Row | Drift]:
     fields = Fields(record.value, [])
-    yield Row(toys, {"id": record.id, "filename": fields.text("filename", 255)})
+    yield ToyRow(id=record.id, filename=fields.text("filename", 255))
 
 
 RESOURCE = Resource(name="toys", object="file", path="/files", table=toys, rows=rows)

@@ -14,12 +14,13 @@ from sqlalchemy import Engine, event, update
 from sqlalchemy.exc import OperationalError
 
 from etl.batch import Refusal
-from etl.db import lease, store
+from etl.db import bulk, lease, store
 from etl.db.engine import open_engine
 from etl.db.runs import Tally
 from etl.db.tables import leases
 from etl.errors import EtlError, LeaseHeld, UsageError
 from etl.record import Record
+from etl.resource import row_of
 from etl.resources import discover
 from etl.simulator import Simulator, World
 from tests.http_server import Reply, serve
@@ -46,7 +47,7 @@ def test_an_interrupt_in_the_middle_of_a_batch_leaves_the_lease_free(engine: Eng
         event.listen(engine, "before_cursor_execute", interrupt)
         with pytest.MonkeyPatch.context() as patch:
             if engine.dialect.name == "postgresql":  # its COPY goes past SQLAlchemy's events
-                patch.setattr("etl.db.bulk._tuples", _raise_interrupt)
+                patch.setitem(bulk._INSERT, "postgresql", _raise_interrupt)
             with pytest.raises(KeyboardInterrupt):
                 sync(engine, source_of(simulator))
         event.remove(engine, "before_cursor_execute", interrupt)
@@ -169,8 +170,8 @@ def test_an_import_that_failed_in_one_part_does_not_call_itself_a_success(
 
     def failing(record: Record) -> Iterator[Any]:
         for row in resource.rows(record):
-            if record.id == "ftjob-7" and row[0] is resource.table:
-                yield type(row)(row[0], {"id": record.id})
+            if record.id == "ftjob-7" and getattr(row, "table", None) is resource.table:
+                yield row_of(resource.table)(id=record.id)
             else:
                 yield row
 

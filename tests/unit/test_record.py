@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,15 +41,15 @@ def test_equal_values_have_equal_canonical_digests() -> None:
 def test_digests_cover_parent_and_project_and_nothing_else() -> None:
     one = record(b"{}")
     for other in (
-        replace(one, parent_id="p"),
-        replace(one, origin=replace(ORIGIN, project_id=None)),
-        replace(one, origin=replace(ORIGIN, project_id="proj_2")),
+        msgspec.structs.replace(one, parent_id="p"),
+        msgspec.structs.replace(one, origin=replace(ORIGIN, project_id=None)),
+        msgspec.structs.replace(one, origin=replace(ORIGIN, project_id="proj_2")),
     ):
         assert other.digest != one.digest
         assert other.canonical_digest != one.canonical_digest
     for other in (
-        replace(one, origin=Origin("other", "azure", "elsewhere", "proj_1")),
-        replace(one, id="b", position=4),
+        msgspec.structs.replace(one, origin=Origin("other", "azure", "elsewhere", "proj_1")),
+        msgspec.structs.replace(one, id="b", position=4),
     ):
         assert other.digest == one.digest
         assert other.canonical_digest == one.canonical_digest
