@@ -6,7 +6,8 @@ The store looks up what the ledger knows of the ids (`Known`), `build` decides, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
@@ -135,16 +136,48 @@ def read(
     return Record(resource.name, identifier, text, origin, observed_at=observed_at)
 
 
+#: What decides that a record needs no further look: its id, digest, source, id space and
+#: `missing_since`.
+Standing = tuple[str, str, str, str, datetime | None]
+
+
+def untouched(
+    items: Sequence[Record | Refusal], standing: Mapping[str, Standing]
+) -> frozenset[str]:
+    """The usual case, decided without a word more: the same bytes from the same source."""
+    same: set[str] = set()
+    other: set[str] = set()
+    for item in items:
+        if isinstance(item, Refusal):
+            continue
+        source, id_space = item.origin.source, item.origin.id_space
+        if standing.get(item.id) == (item.id, item.digest, source, id_space, None):
+            same.add(item.id)
+        else:
+            other.add(item.id)
+    return frozenset(same - other)
+
+
+def prepare(resource: Resource, record: Record) -> None:
+    """Make a record's rows now, for a `build` to come; what is wrong with it is said there."""
+    with suppress(EtlError):
+        record.__dict__[_PREPARED] = _rows(resource, record)
+        record.canonical_digest  # noqa: B018 - while the value is at hand
+        record.forget_value()
+
+
 def build(
     resource: Resource,
     items: Sequence[Record | Refusal],
     known: Mapping[str, Known],
+    same: Collection[str] = (),
     *,
     importing: bool = False,
 ) -> Batch:
     """Decide for each record, in order, whether it is new, changed, unchanged, older or refused.
 
-    `known` holds the ledger's line of every id that has one. Raises EtlError when a resource made
+    `known` holds the ledger's line of every id that has one, but for those in `same`, which are
+    `untouched`. Raises EtlError when a resource made
     a row of a table that it does not declare, which is a mistake in the resource.
     """
     batch = Batch(resource)
@@ -155,14 +188,13 @@ def build(
         if isinstance(item, Refusal):
             batch.refused.append(item)
             continue
+        if item.id in same:
+            unchanged += 1
+            batch.settled.append(item.id)
+            continue
         state = states.get(item.id)
         if state is None:
-            line = known.get(item.id)
-            if line is not None and _is_untouched(line, item):
-                unchanged += 1
-                batch.settled.append(item.id)
-                continue
-            state = states[item.id] = _State(line)
+            state = states[item.id] = _State(known.get(item.id))
         try:
             _take(batch, state, item, importing=importing)
         except RecordError as error:
@@ -176,6 +208,10 @@ def build(
     batch.counts["unchanged"] += unchanged
     batch.counts["quarantined"] = len(batch.refused)
     return batch
+
+
+#: Where a record keeps rows that were made ahead.
+_PREPARED = "_prepared"
 
 
 class _State:
@@ -211,16 +247,6 @@ class _State:
         if self.known is not None:
             return self.touched or self.known.digest, self.known.canonical_digest
         return None, None
-
-
-def _is_untouched(line: Known, record: Record) -> bool:
-    """The usual case, decided without a word more: the same bytes from the same source."""
-    return (
-        line.digest == record.digest
-        and line.missing_since is None
-        and line.origin.source == record.origin.source
-        and line.origin.id_space == record.origin.id_space
-    )
 
 
 def _take(batch: Batch, state: _State, record: Record, *, importing: bool) -> None:
@@ -281,6 +307,9 @@ def _become(batch: Batch, state: _State, record: Record) -> None:
 
 
 def _rows(resource: Resource, record: Record) -> list[Row | Drift]:
+    prepared: list[Row | Drift] | None = record.__dict__.pop(_PREPARED, None)
+    if prepared is not None:
+        return prepared
     try:
         return list(resource.rows(record))
     except EtlError:  # it says itself what is wrong, with the record or with the resource

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from etl.ahead import ahead
-from etl.batch import Refusal
+from etl.batch import Refusal, prepare
 from etl.db import lease
 from etl.db.runs import Tally
 from etl.db.store import Place, Store, utc_now
@@ -27,13 +27,10 @@ from etl.resource import Resource
 
 log = logging.getLogger(__name__)
 
-#: A batch ends with the page that brings it to one of these: large, since ids come in no order and
-#: an index takes many at once better than a few; and soon, where the API is slow.
-BATCH_RECORDS = 10_000
+#: A batch ends with the page that brings it to one of these, or to as many records as the database
+#: likes (`etl.db.bulk.PACE`).
 BATCH_BYTES = 16 * 1024 * 1024
 BATCH_SECONDS = 10.0
-#: Pages that may wait to be written while the next are fetched.
-AHEAD = 4
 #: How many ids at the head of a list are remembered.
 NEWEST = 20
 
@@ -135,6 +132,7 @@ class Run:
         self.store = store
         self.result = result
         self.progress = progress
+        self._makes_rows = False
 
     def feed(
         self,
@@ -151,7 +149,7 @@ class Run:
         resources and sources go on. Raises StoreError only.
         """
         try:
-            with ahead(chunks, AHEAD) as read:
+            with ahead(self._prepared(resource, chunks), self.store.pace.pages_ahead) as read:
                 self._feed(resource, read, tally, meter, importing=importing)
         except StoreError as error:
             tally.status, tally.error = "failed", str(error)
@@ -168,6 +166,19 @@ class Run:
         tally.finished_at = self.store.now()
         self.store.note(tally)
         self.progress(tally)
+
+    def _prepared(self, resource: Resource, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """The same, with what only needs the record done by the thread that reads.
+
+        Rows too, where the last batch was mostly new: then this one will be.
+        """
+        for chunk in chunks:
+            for item in chunk.items:
+                if isinstance(item, Record):
+                    item.digest  # noqa: B018 - it is kept
+                    if self._makes_rows:
+                        prepare(resource, item)
+            yield chunk
 
     def _feed(
         self,
@@ -193,7 +204,10 @@ class Run:
                 )
             batch, waiting, size = waiting, [], 0
             tally.counts.update(meter())
+            created = tally.counts["created"]
             self.store.apply(resource, batch, tally, place=place, importing=importing)
+            is_new = (tally.counts["created"] - created) * 2 > len(batch)
+            self._makes_rows = is_new and self.store.pace.prepares
             written_at = time.monotonic()
             self.progress(tally)
 
@@ -209,7 +223,8 @@ class Run:
                 tally.counts["pages"] += chunk.pages
                 self.progress(tally)
                 is_late = time.monotonic() - written_at >= BATCH_SECONDS
-                if len(waiting) >= BATCH_RECORDS or size >= BATCH_BYTES or is_late:
+                is_full = len(waiting) >= self.store.pace.records or size >= BATCH_BYTES
+                if is_full or is_late:
                     flush(is_done=False)
         except StoreError:
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Self
 
 from sqlalchemy import Table
@@ -24,11 +24,8 @@ class Row(tuple[Any, ...]):
 
     __slots__ = ()
     table: ClassVar[Table]
-
-    @classmethod
-    def of(cls, values: tuple[Any, ...]) -> Self:
-        """A row of values by place: for the few places that make rows by the million."""
-        return tuple.__new__(cls, values)
+    #: A row of a tuple of values by place: for the few places that make rows by the million.
+    of: ClassVar[Callable[[tuple[Any, ...]], Self]]
 
     def as_dict(self) -> dict[str, Any]:
         """The values by their columns' names."""
@@ -55,6 +52,7 @@ def row_of(table: Table) -> type[Any]:
                 raise EtlError(f"a row of {table.name} does not fit its table: {odd}") from None
 
     TableRow.__name__, TableRow.table = f"{table.name}_row", table
+    TableRow.of = partial(tuple.__new__, TableRow)
     return TableRow
 
 

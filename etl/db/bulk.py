@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, insert
 from sqlalchemy.engine import Dialect
@@ -24,6 +24,27 @@ STAGE_FROM = 200
 
 #: Each a value for every column, in the table's order, as every driver takes it.
 Rows = Sequence[tuple[Any, ...]]
+
+
+class Pace(NamedTuple):
+    """How a database likes its batches."""
+
+    #: Records in one transaction.
+    records: int
+    #: Pages that may wait to be written while the next are read.
+    pages_ahead: int
+    #: Are rows better made by the thread that reads, while the other waits for the database?
+    prepares: bool
+
+
+#: SQLite works in our own process, where a second thread is rather in its way; but ids come in no
+#: order, and its indexes take many at once better than a few. A server works beside us.
+PACE = {
+    "sqlite": Pace(10_000, 4, prepares=False),
+    "postgresql": Pace(4_000, 40, prepares=True),
+    "mysql": Pace(4_000, 40, prepares=True),
+    "mariadb": Pace(4_000, 40, prepares=True),
+}
 _Keep = tuple[str, ...] | None
 
 
@@ -65,6 +86,56 @@ def _statement(dialect: Dialect, table: Table, keep: _Keep) -> str:
     if list(names) != table.columns.keys():
         raise AssertionError(f"{table.name}: {names} are not its columns in their order")
     return text
+
+
+def _literal_insert(connection: Connection, table: Table, rows: Rows) -> None:
+    _literal(connection, _statement(connection.dialect, table, None), rows)
+
+
+def _literal_upsert(connection: Connection, table: Table, rows: Rows, keep: _Keep) -> None:
+    _literal(connection, _statement(connection.dialect, table, keep), rows)
+
+
+def _literal(connection: Connection, statement: str, rows: Rows) -> None:
+    """MariaDB's and MySQL's INSERT of many rows, the values written into the statement.
+
+    PyMySQL does the same, value by value through a dozen calls; here its own escaping is asked
+    only for text that needs any. `sql_mode` is ours (`etl.db.engine`), so backslashes escape.
+    """
+    begin, end = _VALUES.split(statement, maxsplit=1)
+    waiting: list[str] = []
+    size = 0
+    for row in rows:
+        text = f"({','.join([_LITERAL[type(value)](value) for value in row])})"
+        if size + len(text) > _STATEMENT_LENGTH and waiting:
+            _execute_plain(connection, f"{begin}VALUES {','.join(waiting)}{end}")
+            waiting, size = [], 0
+        waiting.append(text)
+        size += len(text)
+    _execute_plain(connection, f"{begin}VALUES {','.join(waiting)}{end}")
+
+
+def _execute_plain(connection: Connection, statement: str) -> None:
+    """Without parameters, so that a `%` in a value stays one."""
+    connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+def _quoted(text: str) -> str:
+    if "'" in text or "\\" in text:
+        text = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
+
+
+_VALUES = re.compile(r"VALUES \((?:%s, )*%s\)")
+#: Characters of a statement; one row alone may be longer (`etl.db.store` looks after that).
+_STATEMENT_LENGTH = 1024 * 1024
+_LITERAL: dict[type, Callable[[Any], str]] = {
+    str: _quoted,
+    int: str,
+    float: repr,
+    bool: lambda value: "1" if value else "0",
+    type(None): lambda _: "NULL",
+}
 
 
 def _copy(connection: Connection, table: Table, rows: Rows, into: str | None = None) -> None:
@@ -160,12 +231,12 @@ def _readers(
 _INSERT: dict[str, Callable[[Connection, Table, Rows], None]] = {
     "sqlite": _executemany_insert,
     "postgresql": _copy,
-    "mysql": _executemany_insert,
-    "mariadb": _executemany_insert,
+    "mysql": _literal_insert,
+    "mariadb": _literal_insert,
 }
 _UPSERT: dict[str, Callable[[Connection, Table, Rows, _Keep], None]] = {
     "sqlite": _executemany_upsert,
     "postgresql": _copy_upsert,
-    "mysql": _executemany_upsert,
-    "mariadb": _executemany_upsert,
+    "mysql": _literal_upsert,
+    "mariadb": _literal_upsert,
 }

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy import Row as SqlRow
 
-from etl.batch import Batch, Known, Line
+from etl.batch import Batch, Known, Line, Standing
 from etl.db import bulk
 from etl.db.tables import frontiers, record_versions, records
 from etl.db.types import utc_text
@@ -39,6 +39,7 @@ _SAID = (
     "run_id",
 )
 
+_STANDING = ("id", "digest", "source", "id_space", "missing_since")
 _KNOWN = (
     "id",
     "version",
@@ -68,8 +69,17 @@ def chunks(items: Sequence[_Item], size: int = IDS_AT_ONCE) -> Iterator[Sequence
         yield items[start : start + size]
 
 
+def standing(connection: Connection, resource: str, ids: Collection[str]) -> dict[str, Standing]:
+    """What decides whether these ids need a further look, one query for a few hundred of them."""
+    found: dict[str, Standing] = {}
+    for some in chunks(sorted(set(ids))):
+        for line in bulk.select_by_id(connection, records, _STANDING, resource, some):
+            found[line[0]] = cast("Standing", line)
+    return found
+
+
 def look_up(connection: Connection, resource: str, ids: Collection[str]) -> dict[str, Known]:
-    """What the ledger holds of these ids: digests only, one query for a few hundred ids."""
+    """What the ledger holds of these ids, but for the states: one query for a few hundred."""
     known: dict[str, Known] = {}
     origins: dict[tuple[str, ...], Origin] = {}
     for some in chunks(sorted(set(ids))):

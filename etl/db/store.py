@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete
 
 from etl import jsontext
-from etl.batch import Batch, Known, Refusal, build
+from etl.batch import Batch, Known, Refusal, build, untouched
 from etl.db import bulk, drift, ledger, quarantine, runs
 from etl.db.engine import RowsRefused, database_errors, writing
 from etl.db.runs import Tally
@@ -61,6 +61,8 @@ class Store:
         self._engine = engine
         self._fence = fence
         self.now = now
+        #: How the database likes its batches.
+        self.pace = bulk.PACE[engine.dialect.name]
         self.run_id = 0
         self._has_open_quarantine = False
 
@@ -124,8 +126,8 @@ class Store:
     def plan(self, resource: Resource, items: Sequence[Record | Refusal], tally: Tally) -> None:
         """Count in `tally` what `apply` would do, without writing anything."""
         with database_errors(), self._engine.connect() as connection:
-            known = _known(connection, resource, items, importing=False)
-            batch = build(resource, items, known)
+            known, same = _known(connection, resource, items, importing=False)
+            batch = build(resource, items, known, same)
             waiting = quarantine.seen_before(
                 connection, resource.name, tally.source, [one.digest for one in batch.refused]
             )
@@ -142,8 +144,8 @@ class Store:
         *,
         importing: bool,
     ) -> _Found:
-        known = _known(connection, resource, items, importing=importing)
-        batch = build(resource, items, known, importing=importing)
+        known, same = _known(connection, resource, items, importing=importing)
+        batch = build(resource, items, known, same, importing=importing)
         now = self.now()
         ledger.write(connection, batch, self.run_id, now)
         _write_rows(connection, batch)
@@ -182,10 +184,18 @@ def _known(
     items: Sequence[Record | Refusal],
     *,
     importing: bool,
-) -> dict[str, Known]:
+) -> tuple[dict[str, Known], frozenset[str]]:
+    """What the ledger holds of the records that are there already, and the ids it has as they are.
+
+    The second look, at what is there and not the same, is of a few records as a rule.
+    """
     ids = {item.id for item in items if isinstance(item, Record)}
-    known = ledger.look_up(connection, resource.name, ids)
-    return ledger.look_up_states(connection, resource.name, known) if importing else known
+    standing = ledger.standing(connection, resource.name, ids)
+    same = untouched(items, standing)
+    known = ledger.look_up(connection, resource.name, standing.keys() - same)
+    if importing:
+        known = ledger.look_up_states(connection, resource.name, known)
+    return known, same
 
 
 def _write_rows(connection: Connection, batch: Batch) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 #: Byte by byte, and a trailing space counts: ids that differ in letter case are two ids.
 MARIADB_COLLATION = "utf8mb4_nopad_bin"
 MYSQL_COLLATION = "utf8mb4_0900_bin"
+POSTGRESQL_COLLATION = "C"
 
 BigInt = BigInteger().with_variant(Integer(), "sqlite")
 Float: Double[float] = Double()
@@ -44,7 +45,9 @@ class Name(TypeDecorator[str]):
         """A VARCHAR that compares byte by byte, trailing spaces included."""
         if collation := _collation(dialect):
             return dialect.type_descriptor(mysql.VARCHAR(self.length, collation=collation))
-        return dialect.type_descriptor(String(self.length))
+        # On PostgreSQL also faster, and the same order whatever the database's locale.
+        collation = POSTGRESQL_COLLATION if dialect.name == "postgresql" else None
+        return dialect.type_descriptor(String(self.length, collation=collation))
 
 
 class LongText(TypeDecorator[str]):
