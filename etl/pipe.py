@@ -50,7 +50,7 @@ class Chunk:
     """Some records in the order of their list: a page, or a piece of a file."""
 
     items: Sequence[Record | Refusal]
-    #: Where the list goes on; None at its end.
+    #: Where the list goes on; None at its end, and for a list that several read at once.
     cursor: str | None = None
     pages: int = 0
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from etl.api.client import Client
-from etl.api.paging import pages
+from etl.api.clients import Clients
+from etl.api.paging import Page, pages
+from etl.api.paths import find
 from etl.batch import build, read
+from etl.db.cuts import cuts
 from etl.db.runs import Tally
 from etl.db.store import Store, utc_now
 from etl.errors import ConfigError, EtlError, StoreError
+from etl.listing import LEAST_PAGES, RANGES_EACH, listing
 from etl.pipe import Chunk, Meter, Progress, RunResult, SourceResult, run
 from etl.record import Origin
 from etl.resource import Resource
@@ -48,12 +51,14 @@ def sync(
     Raises LeaseHeld where another writer is at work, StoreError where the database fails.
     """
     with run(engine, order.mode, "sync", progress, now) as current:
-        for source, tallies, client in _sources(order, current.result, sleep):
+        for source, tallies, clients in _sources(order, current.result, sleep):
             for resource in order.resources:
                 tally = Tally(source.name, resource.name, now(), not order.narrowing)
                 tallies.append(tally)
-                chunks = _listing(client, source, resource, order, now)
-                current.feed(resource, chunks, tally, meter=_meter(client))
+                known = _cuts(engine, source, resource, order)
+                with listing(clients, resource.path, known, order.narrowing) as found:
+                    chunks = _chunks(found, source, resource, now)
+                    current.feed(resource, chunks, tally, meter=_meter(clients))
     return current.result
 
 
@@ -71,13 +76,14 @@ def rehearse(
     """
     began = time.monotonic()
     result = RunResult(order.mode)
-    for source, tallies, client in _sources(order, result, sleep):
+    for source, tallies, clients in _sources(order, result, sleep):
         for resource in order.resources:
             tally = Tally(source.name, resource.name, now(), not order.narrowing)
             tallies.append(tally)
-            meter = _meter(client)
+            meter = _meter(clients)
+            found = pages(clients[0], resource.path, params=order.narrowing)
             try:
-                for chunk in _listing(client, source, resource, order, now):
+                for chunk in _chunks(found, source, resource, now):
                     tally.counts.update(meter(), pages=tally.counts["pages"] + 1)
                     _plan(engine, resource, chunk, tally)
                     tally.read += len(chunk.items)
@@ -94,31 +100,35 @@ def rehearse(
 
 def _sources(
     order: Order, result: RunResult, sleep: Callable[[float], None]
-) -> Iterator[tuple[Source, list[Tally], Client]]:
-    """Each source with an open client; one whose settings cannot work is logged and passed over."""
+) -> Iterator[tuple[Source, list[Tally], Clients]]:
+    """Each source with its clients; one whose settings cannot work is logged and passed over."""
     for source in order.sources:
         found = SourceResult(source.name)
         result.sources.append(found)
         try:
-            client = Client(source, sleep=sleep)
+            clients = Clients(source, sleep=sleep)
         except ConfigError as error:
             found.error = str(error)
             log.error("%s: %s", source.name, error)  # noqa: TRY400
             continue
-        with client:
-            yield source, found.tallies, client
+        with clients:
+            yield source, found.tallies, clients
 
 
-def _listing(
-    client: Client,
-    source: Source,
-    resource: Resource,
-    order: Order,
-    now: Callable[[], datetime],
+def _cuts(engine: Engine, source: Source, resource: Resource, order: Order) -> list[str]:
+    """Where the list may be cut for the source's readers; nowhere where it is narrowed."""
+    page = find(resource.path).page_size
+    if order.narrowing or source.workers == 1 or page is None:
+        return []
+    return cuts(engine, resource, source.name, source.workers * RANGES_EACH, page, LEAST_PAGES)
+
+
+def _chunks(
+    found: Iterable[Page], source: Source, resource: Resource, now: Callable[[], datetime]
 ) -> Iterator[Chunk]:
-    """The pages of a list."""
+    """The pages of a list as records."""
     origin = Origin(source.name, source.provider, source.id_space, source.project)
-    for page in pages(client, resource.path, params=order.narrowing):
+    for page in found:
         seen_at = now()
         items = [
             read(resource, item, origin, seen_at, one)
@@ -127,12 +137,12 @@ def _listing(
         yield Chunk(items, page.cursor, pages=1)
 
 
-def _meter(client: Client) -> Meter:
-    """What one list costs, of all that its client does."""
-    requests, retries = client.requests, client.retries
+def _meter(clients: Clients) -> Meter:
+    """What one list costs, of all that its clients do."""
+    requests, retries = clients.requests, clients.retries
     return lambda: {
-        "requests": client.requests - requests,
-        "retries": client.retries - retries,
+        "requests": clients.requests - requests,
+        "retries": clients.retries - retries,
     }
 
 

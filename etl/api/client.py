@@ -10,7 +10,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import requests
 from requests.auth import AuthBase
@@ -21,6 +21,7 @@ import etl
 from etl.api import paths, providers, retry
 from etl.api.border import FAILURES, translate
 from etl.api.explain import Refusal, explain
+from etl.api.gate import Gate
 from etl.api.masking import Cleaner
 from etl.errors import ApiRefused, ConfigError, Exchange, TransientApiError
 from etl.settings import Source
@@ -54,7 +55,7 @@ OnRetry = Callable[[TransientApiError, float, int], None]
 
 
 class Client:
-    """Reads one source. For one thread: parallel readers have a client each.
+    """Reads one source. For one thread: parallel readers have a client each, and share a gate.
 
     Raises ConfigError for an address that must not be used. `sleep`, `now` (unix seconds) and
     `random` (0 to 1) are passed in, so that tests neither wait nor guess.
@@ -68,6 +69,7 @@ class Client:
         now: Callable[[], float] = time.time,
         random: Callable[[], float] = random_module.random,
         on_retry: OnRetry | None = None,
+        gate: Gate | None = None,
     ) -> None:
         problem = server_problem(source.base_url, allow_http=source.allow_http)
         if problem:
@@ -79,10 +81,12 @@ class Client:
         self.retries = 0
         self._proxy_secrets: frozenset[str] = frozenset()
         self._now = now
-        self._sleep = sleep
-        self._next_at = 0.0
+        self._gate = gate or Gate(source.requests_per_minute, sleep=sleep, now=now)
+        self._rested_until = 0.0
         self._on_retry = on_retry
         self._session = requests.Session()
+        #: What the environment says of proxies and certificates, once it was asked.
+        self._settings: Mapping[str, Any] | None = None
         self._policy = retry.policy(
             max_attempts=source.max_attempts,
             budget=source.retry_budget,
@@ -131,7 +135,7 @@ class Client:
             auth=_Headers(dress.headers),
         )
         exchange = Exchange(path)
-        self._pace()
+        self._gate.wait(self._rested_until)
         began = time.perf_counter()
         self.requests += 1
         try:
@@ -158,22 +162,15 @@ class Client:
         # Raised out here, so that no link leads to an exception whose text may hold a secret.
         raise error
 
-    def _pace(self) -> None:
-        """Wait until the settings allow the next request."""
-        if not self.source.requests_per_minute:
-            return
-        wait = self._next_at - self._now()
-        if wait > 0:
-            self._sleep(wait)
-        begun = max(self._now(), self._next_at)
-        self._next_at = begun + 60 / self.source.requests_per_minute
-
     def _send(self, request: requests.Request) -> requests.Response:
         """Send to the adapter itself: no redirects, no cookies; proxies and CA as users expect."""
         prepared = self._session.prepare_request(request)
         url = prepared.url or ""
-        settings = self._session.merge_environment_settings(url, {}, True, None, None)
-        self._proxy_secrets = _proxy_secrets(settings["proxies"])
+        settings = self._settings
+        if settings is None:  # reading the environment takes as long as the rest of a request
+            settings = self._session.merge_environment_settings(url, {}, True, None, None)
+            self._proxy_secrets = _proxy_secrets(settings["proxies"])
+            self._settings = settings
         return self._session.get_adapter(url).send(
             prepared,
             stream=True,
@@ -204,13 +201,15 @@ class Client:
         return Exchange(path, response.status_code, self._cleaner()(found, 80) or None)
 
     def _cleaner(self) -> Cleaner:
-        # Made anew: keys are read late, and the environment may name another proxy.
+        # Made anew: keys are read late.
         return Cleaner(self.source, self._proxy_secrets)
 
     def _before_sleep(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if not isinstance(error, TransientApiError):  # nothing else is retried
             return
+        if (error.retry_after or 0) > 0:  # what one was asked is meant for all readers
+            self._rested_until = self._gate.close(state.upcoming_sleep)
         self.retries += 1
         logger.warning(
             "Try %d of %d failed, the next in %.1f s: %s",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gc
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -73,6 +74,12 @@ def exit_code(result: RunResult) -> int:
     type=KEY_VALUE,
     help="Only jobs with this metadata, or `null`: only jobs without any.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Requests under way at once when a list is read again (else the configuration's, 4).",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would change, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 def sync(
@@ -82,6 +89,7 @@ def sync(
     resources: Sequence[str],
     mode: str,  # noqa: ARG001 - both modes are the full listing in this version
     pairs: Sequence[tuple[str, str] | str],
+    workers: int | None,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -94,6 +102,8 @@ def sync(
     from etl.api.paging import metadata_filter
 
     chosen = context.settings.chosen(sources)
+    if workers is not None:
+        chosen = tuple(replace(source, workers=workers) for source in chosen)
     wanted = metadata(pairs)
     order = syncing.Order(
         sources=chosen,

@@ -19,6 +19,8 @@ from etl.record import Origin, Record, pack, unpack
 
 #: Ids in one IN list: within every database's limit on parameters.
 IDS_AT_ONCE = 500
+#: Lines of the ledger made at once: each holds its payload a second time, as text.
+LINES_AT_ONCE = 2000
 
 _Item = TypeVar("_Item")
 
@@ -142,10 +144,12 @@ def write(connection: Connection, batch: Batch, run_id: int, now: datetime) -> N
     written = utc_text(now)
     passed = [_version(one, run_id, written) for one in batch.versions]
     bulk.insert_rows(connection, record_versions, passed)
-    created = [_current(one, run_id, written) for one in batch.created]
-    bulk.insert_rows(connection, records, created)
-    updated = [_current(one, run_id, written) for one in batch.updated]
-    bulk.upsert_rows(connection, records, updated, keep=("first_seen_at",))
+    for lines in chunks(batch.created, LINES_AT_ONCE):
+        created = [_current(one, run_id, written) for one in lines]
+        bulk.insert_rows(connection, records, created)
+    for lines in chunks(batch.updated, LINES_AT_ONCE):
+        updated = [_current(one, run_id, written) for one in lines]
+        bulk.upsert_rows(connection, records, updated, keep=("first_seen_at",))
     this = (records.c.resource == name, records.c.id == bindparam("this"))
     _many(
         connection,

@@ -15,6 +15,10 @@ from etl.settings.text import escaped, nearest
 PROVIDERS = ("openai", "azure", "compatible")
 
 
+#: More readers than this gain nothing on one machine, and look like an attack.
+MOST_WORKERS = 64
+
+
 @dataclass(frozen=True)
 class Source:
     """One source: one key, one project, one server."""
@@ -44,6 +48,8 @@ class Source:
     retry_budget: float = 300.0
     #: Requests that may be sent in a minute, tries included; 0 for as many as there are.
     requests_per_minute: int = 0
+    #: Readers of a list that is listed again, all within that pace.
+    workers: int = 4
     #: Bytes; a longer answer is refused.
     max_response_bytes: int = 256 * 1024 * 1024
     #: Plain http to another host than this one.

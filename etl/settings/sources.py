@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from etl.settings.model import PROVIDERS, Source
+from etl.settings.model import MOST_WORKERS, PROVIDERS, Source
 from etl.settings.secret import Secret
 from etl.settings.table import Table, header_problem, is_header_name
 from etl.settings.text import escaped, nearest
@@ -36,6 +36,7 @@ KEYS = (
     "max_attempts",
     "retry_budget",
     "requests_per_minute",
+    "workers",
     "max_response_bytes",
     "allow_http",
 )
@@ -114,6 +115,7 @@ def from_table(table: Table, name: str, environ: Mapping[str, str], folder: Path
         requests_per_minute=table.whole(
             "requests_per_minute", _DEFAULT.requests_per_minute, least=0
         ),
+        workers=table.whole("workers", _DEFAULT.workers, most=MOST_WORKERS),
         max_response_bytes=table.whole("max_response_bytes", _DEFAULT.max_response_bytes),
         allow_http=allow_http,
         hidden=tuple(value for _, value in secret_headers),

@@ -85,6 +85,13 @@ def test_an_unchanged_run_costs_few_statements(engine: Engine, simulator: Simula
     assert seen.count("COMMIT") <= 8
 
 
+#: What connections say of themselves, and the question whether the list may be cut.
+_NO_BATCH = (
+    *("BEGIN", "SELECT pg_", "SELECT 1", "PRAGMA", "show", "SELECT @@"),
+    "SELECT frontiers.listed_at",
+)
+
+
 def test_a_batch_is_one_transaction_that_begins_with_the_fence(
     engine: Engine, simulator: Simulator
 ) -> None:
@@ -94,7 +101,7 @@ def test_a_batch_is_one_transaction_that_begins_with_the_fence(
     for one in seen:
         if one == "COMMIT":
             runs.append([])
-        elif not one.startswith(("BEGIN", "SELECT pg_", "SELECT 1", "PRAGMA", "show", "SELECT @@")):
+        elif not one.startswith(_NO_BATCH):
             runs[-1].append(one)
     batches = [run for run in runs if any(_writes_to("jobs", one) for one in run)]
     assert len(batches) == 1

@@ -141,6 +141,7 @@ def test_a_source_from_the_file(write: Write) -> None:
         max_attempts = 3
         retry_budget = "0s"
         requests_per_minute = 30
+        workers = 8
         max_response_bytes = 1000
     """)
     source = only(folder, {"RESEARCH_KEY": "sk-r", "TWO": "2", "OPENAI_PROJECT_ID": "proj_other"})
@@ -152,7 +153,7 @@ def test_a_source_from_the_file(write: Write) -> None:
     assert source.hidden == ("2",)
     assert (source.connect_timeout, source.read_timeout) == (1.0, 120.0)
     assert (source.max_attempts, source.retry_budget) == (3, 0.0)
-    assert source.requests_per_minute == 30
+    assert (source.requests_per_minute, source.workers) == (30, 8)
     assert source.max_response_bytes == 1000
 
 
