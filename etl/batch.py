@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Table
@@ -86,7 +86,7 @@ class Batch:
 
     resource: Resource
     #: Rows of every record that is new or changed, by table.
-    rows: dict[Table, list[Row]] = field(default_factory=dict)
+    rows: dict[Table, list[tuple[Any, ...]]] = field(default_factory=dict)
     created: list[Line] = field(default_factory=list)
     #: Records whose line in the ledger is replaced; the old line becomes a version.
     updated: list[Line] = field(default_factory=list)
@@ -381,12 +381,13 @@ def _collect(batch: Batch, rows: Iterable[Row | Drift]) -> None:
             times, _ = batch.drift.get((row.path, row.kind), (0, ""))
             batch.drift[row.path, row.kind] = times + 1, row.example
             continue
+        table, values = row
         try:
-            batch.rows[row.table].append(row)
+            batch.rows[table].append(values)
         except KeyError:
-            if row.table not in batch.resource.tables:
+            if table not in batch.resource.tables:
                 raise EtlError(
-                    f"{batch.resource.name} made a row of {row.table.name}, which it does not "
+                    f"{batch.resource.name} made a row of {table.name}, which it does not "
                     "declare: nothing would replace it"
                 ) from None
-            batch.rows[row.table] = [row]
+            batch.rows[table] = [values]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import Any, ClassVar, Self
+from functools import cached_property
+from typing import Any
 
 from sqlalchemy import Table
 
@@ -14,46 +14,35 @@ from etl.errors import EtlError
 from etl.fields import Drift
 from etl.record import Record
 
-
-class Row(tuple[Any, ...]):
-    """One row of one table: a tuple of a value for every column, as every driver takes them.
-
-    Text, numbers, true, false and None; moments as text in UTC (`etl.fields.moment`), JSON as
-    JSON text. So a million rows go to the database as they are.
-    """
-
-    __slots__ = ()
-    table: ClassVar[Table]
-    #: A row of a tuple of values by place: for the few places that make rows by the million.
-    of: ClassVar[Callable[[tuple[Any, ...]], Self]]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The values by their columns' names."""
-        return dict(zip(self.table.columns.keys(), self, strict=True))
+#: One row of one table: a value for every column in the table's order, as every driver takes them
+#: (text, numbers, true, false and None; moments as `etl.fields.moment` writes them, JSON as text).
+#: Plain tuples, so that a million of them go to the database as they are.
+Row = tuple[Table, tuple[Any, ...]]
 
 
-def row_of(table: Table) -> type[Any]:
-    """The class of a table's rows, called with a value for each column by its name, or by place.
+def row_of(table: Table) -> Callable[..., Row]:
+    """What makes a table's rows, called with a value for each column by its name, or by place.
 
     It raises EtlError for a column that is misspelt or missing, where a statement would fill in
     NULL without a word.
     """
     columns = namedtuple(table.name, table.columns.keys())  # type: ignore[misc]
 
-    class TableRow(columns, Row):
-        __slots__ = ()
+    def row(*values: Any, **named: Any) -> Row:
+        try:
+            return table, tuple(columns(*values, **named))
+        except TypeError:
+            given = set(columns._fields[: len(values)]) | named.keys()
+            odd = ", ".join(sorted(given ^ set(columns._fields)))
+            raise EtlError(f"a row of {table.name} does not fit its table: {odd}") from None
 
-        def __new__(cls, *values: Any, **named: Any) -> Self:
-            try:
-                return super().__new__(cls, *values, **named)
-            except TypeError:
-                given = set(columns._fields[: len(values)]) | named.keys()
-                odd = ", ".join(sorted(given ^ set(columns._fields)))
-                raise EtlError(f"a row of {table.name} does not fit its table: {odd}") from None
+    return row
 
-    TableRow.__name__, TableRow.table = f"{table.name}_row", table
-    TableRow.of = partial(tuple.__new__, TableRow)
-    return TableRow
+
+def as_dict(row: Row) -> dict[str, Any]:
+    """A row's values by their columns' names."""
+    table, values = row
+    return dict(zip(table.columns.keys(), values, strict=True))
 
 
 def never_final(record: Record) -> bool:  # noqa: ARG001 - the signature is the declaration's

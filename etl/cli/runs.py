@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import gc
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -20,15 +19,6 @@ if TYPE_CHECKING:
     from etl.settings import Source
 
 SUCCESS, FAILED, PARTIAL = 0, 1, 3
-
-
-def spare_the_collector() -> None:
-    """Look for cycles of garbage rarely: a run makes millions of objects, and none in a cycle.
-
-    Left alone, the search takes a noticeable part of a large first sync.
-    """
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
 
 
 def require_a_key(sources: Sequence[Source]) -> None:
@@ -113,7 +103,6 @@ def sync(
         else metadata_filter(None if isinstance(wanted, str) else wanted),
     )
     require_a_key(chosen)
-    spare_the_collector()
     with progress.shown(context) as step:
         if dry_run:
             with database.for_rehearsal(context) as found:
@@ -177,7 +166,6 @@ def import_(
     )
     for name in files:
         importing.require_file(name)
-    spare_the_collector()
     with (
         database.for_writing(context) as engine,
         progress.shown(context) as step,

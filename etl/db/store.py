@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import Connection, Engine, delete
 
@@ -205,11 +204,12 @@ def _write_rows(connection: Connection, batch: Batch) -> None:
     for some in ledger.chunks(updated):
         for table, owner in resource.owned.items():
             connection.execute(delete(table).where(table.c[owner].in_(some)))
-    main: list[Any] = batch.rows.get(resource.table, [])
+    main = batch.rows.get(resource.table, [])
     if updated:
         was_there = set(updated)
-        changed = [row for row in main if row.id in was_there]
-        main = [row for row in main if row.id not in was_there]
+        place = resource.table.columns.keys().index("id")
+        changed = [row for row in main if row[place] in was_there]
+        main = [row for row in main if row[place] not in was_there]
         bulk.upsert_rows(connection, resource.table, changed)
     bulk.insert_rows(connection, resource.table, main)
     for table in resource.owned:

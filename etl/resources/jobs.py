@@ -322,24 +322,20 @@ def _plain_rows(record: Record, job: _Job) -> list[Row] | None:
         job.eval_id,
         _json(job.usage_metrics),
     )
-    found: list[Row] = [_JOB_ROW(_without_unset(values))]
+    found: list[Row] = [(jobs, _without_unset(values))]
     if job.hyperparameters and not _plain_values(found, job_id, "job", job.hyperparameters):
         return None
     if method and not _plain_methods(found, job_id, method):
         return None
     for position, file_id in enumerate(job.result_files or ()):
-        found.append(_RESULT_FILE_ROW((job_id, position, file_id)))
+        found.append((job_result_files, (job_id, position, file_id)))
     for position, integration in enumerate(job.integrations or ()):
         found += _plain_integration(job_id, position, integration)
     if job.metadata:
-        found += [_METADATA_ROW((job_id, *pair)) for pair in job.metadata.items()]
+        found += [(job_metadata, (job_id, *pair)) for pair in job.metadata.items()]
     if tokens is not None:
-        found += [_USAGE_ROW((job_id, *usage)) for usage in job_usage(method_type, tokens)]
+        found += [(job_usage_table, (job_id, *usage)) for usage in job_usage(method_type, tokens)]
     return found
-
-
-_JOB_ROW, _VALUE_ROW, _METHOD_ROW = JobRow.of, HyperparameterRow.of, MethodRow.of
-_RESULT_FILE_ROW, _METADATA_ROW, _USAGE_ROW = ResultFileRow.of, MetadataRow.of, UsageRow.of
 
 
 def _plain_values(found: list[Row], job_id: str, scope: str, members: dict[str, Any]) -> bool:
@@ -357,7 +353,7 @@ def _plain_values(found: list[Row], job_id: str, scope: str, members: dict[str, 
         else:
             return False
         row = job_id, scope, name, text, None if is_auto else number, is_auto
-        found.append(_VALUE_ROW(row))
+        found.append((job_hyperparameters, row))
     return True
 
 
@@ -371,10 +367,10 @@ def _plain_methods(found: list[Row], job_id: str, method: _Methods) -> bool:
         is_active = name == method.type
         if not part or part == _NOTHING:
             if is_active:
-                found.append(_METHOD_ROW((job_id, name, True, None, None)))
+                found.append((job_methods, (job_id, name, True, None, None)))
             continue
         said = _json(part.grader), _json(part.response_format)
-        found.append(_METHOD_ROW((job_id, name, is_active, *said)))
+        found.append((job_methods, (job_id, name, is_active, *said)))
         members = part.hyperparameters
         if members and not _plain_values(found, job_id, name, members):
             return False
@@ -418,20 +414,20 @@ def soft_rows(record: Record) -> Iterator[Row | Drift]:
     method_type = method.text("type", 64)
     if method_type is not None and method_type not in METHOD_TYPES:
         method.note("type", "unknown_value", method_type)
-    main = _job(record, job, method_type)
-    yield main
+    tokens = job.integer("trained_tokens")
+    yield _job(record, job, method_type, tokens)
     yield from _hyperparameters(record.id, "job", job.object("hyperparameters"))
     yield from _methods(record.id, method, method_type)
     yield from _integrations(record.id, job)
     yield from _result_files(record.id, job)
     yield from _metadata(record.id, job.object("metadata"))
-    for usage in job_usage(method_type, main.trained_tokens):
+    for usage in job_usage(method_type, tokens):
         yield UsageRow(record.id, *usage)
     job.rest()
     yield from notes
 
 
-def _job(record: Record, job: Fields, method_type: str | None) -> Any:
+def _job(record: Record, job: Fields, method_type: str | None, tokens: int | None) -> Row:
     created_at = job.moment("created_at")
     if created_at is None:
         raise RecordError(f"`created_at` is no time: {example(job.raw('created_at')):.80}")
@@ -459,7 +455,7 @@ def _job(record: Record, job: Fields, method_type: str | None) -> Any:
         method_type=method_type,
         training_file=job.text("training_file", 255),
         validation_file=job.text("validation_file", 255),
-        trained_tokens=job.integer("trained_tokens"),
+        trained_tokens=tokens,
         seed=job.integer("seed"),
         error_code=code,
         error_message=message,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from etl.errors import RecordError
 from etl.record import Record
+from etl.resource import as_dict
 from etl.resources import jobs
 from etl.simulator import World
 from tests import corpus
@@ -41,7 +42,7 @@ def plain(one: Record) -> list[Any] | None:
 
 
 def ordered(rows: Any) -> list[Any]:
-    return sorted(((type(row).__name__, repr(tuple(row))) for row in rows), key=repr)
+    return sorted((str(table), repr(values)) for table, values in rows)
 
 
 def assert_same(payload: bytes) -> bool:
@@ -126,7 +127,7 @@ def test_number_literals_stay_as_they_were_written() -> None:
     found = [record(text(job()).replace(b"1.8", one), id="ftjob-1") for one in written]
     assert all(plain(one) for one in found)
     assert len({one.canonical_digest for one in found}) == 4
-    rows = [row.as_dict() for row in jobs.rows(found[0]) if isinstance(row, jobs.HyperparameterRow)]
+    rows = [as_dict(row) for row in jobs.rows(found[0]) if row[0] is jobs.job_hyperparameters]
     rates = [row["value_text"] for row in rows if row["name"] == "learning_rate_multiplier"]
     assert rates == ["1.80", "1.80"]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from etl.errors import RecordError
 from etl.fields import Drift
 from etl.record import Origin, Record
-from etl.resource import Row
+from etl.resource import as_dict
 from etl.resources import jobs
 from tests.jobs import OPENAI, job, record
 
@@ -32,10 +32,10 @@ def made(value: Any, origin: Origin = OPENAI) -> tuple[Rows, list[tuple[str, str
         if isinstance(row, Drift):
             drift.append((row.path, row.kind, row.example))
             continue
-        values = row.as_dict()
-        if row.table is not jobs.jobs:
+        values = as_dict(row)
+        if row[0] is not jobs.jobs:
             assert values.pop("job_id") == one.id
-        tables.setdefault(row.table.name, []).append(values)
+        tables.setdefault(row[0].name, []).append(values)
     return tables, drift
 
 
@@ -795,5 +795,4 @@ def test_progress_is_the_status_first_and_then_how_much_is_known() -> None:
 
 def test_the_first_row_is_the_jobs_own() -> None:
     first = next(iter(jobs.rows(record(job()))))
-    assert isinstance(first, Row)
-    assert first.table is jobs.jobs
+    assert first[0] is jobs.jobs
