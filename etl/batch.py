@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
@@ -158,14 +157,6 @@ def untouched(
     return frozenset(same - other)
 
 
-def prepare(resource: Resource, record: Record) -> None:
-    """Make a record's rows now, for a `build` to come; what is wrong with it is said there."""
-    with suppress(EtlError):
-        record.__dict__[_PREPARED] = _rows(resource, record)
-        record.canonical_digest  # noqa: B018 - while the value is at hand
-        record.forget_value()
-
-
 def build(
     resource: Resource,
     items: Sequence[Record | Refusal],
@@ -208,10 +199,6 @@ def build(
     batch.counts["unchanged"] += unchanged
     batch.counts["quarantined"] = len(batch.refused)
     return batch
-
-
-#: Where a record keeps rows that were made ahead.
-_PREPARED = "_prepared"
 
 
 class _State:
@@ -307,9 +294,6 @@ def _become(batch: Batch, state: _State, record: Record) -> None:
 
 
 def _rows(resource: Resource, record: Record) -> list[Row | Drift]:
-    prepared: list[Row | Drift] | None = record.__dict__.pop(_PREPARED, None)
-    if prepared is not None:
-        return prepared
     try:
         return list(resource.rows(record))
     except EtlError:  # it says itself what is wrong, with the record or with the resource

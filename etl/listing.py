@@ -30,6 +30,9 @@ RANGES_EACH = 4
 LEAST_PAGES = 5
 #: Pages for each reader that may wait to be taken.
 PAGES_EACH = 4
+#: Seconds in which a server that is near answers: there is hardly a wait to share, and several
+#: readers would only be in each other's way.
+NEAR = 0.01
 #: How servers refuse a cursor that they do not know.
 _UNKNOWN = (400, 404, 410, 422)
 
@@ -87,12 +90,22 @@ class _Crew:
     def pages(self) -> Iterator[Page]:
         """Every page, without the items that came before."""
         seen = Seen()
+        began = time.monotonic()
         self._start(0)
-        for page, is_again in self._taken():
+        for number, (page, is_again) in enumerate(self._taken()):
             # Only now: the head of the list comes before all else, and shows that it can be read.
-            while len(self._threads) < self._size:
-                self._start(len(self._threads))
+            if number == 0:
+                self._call_the_others(time.monotonic() - began)
             yield _without(seen, page, is_again=is_again)
+
+    def _call_the_others(self, seconds: float) -> None:
+        """Start the other readers, unless the first page came so soon that one will do."""
+        if seconds < NEAR:
+            with self._leaving:
+                self._at_work -= self._size - 1
+            return
+        while len(self._threads) < self._size:
+            self._start(len(self._threads))
 
     def dismiss(self) -> None:
         """Let the threads end; one that waits for an answer may do so a little later."""
@@ -117,6 +130,8 @@ class _Crew:
             try:
                 found = self._waiting.get(timeout=_PATIENCE)
             except Empty:
+                if not self._at_work:  # the one reader left before it was known to be alone
+                    return
                 continue
             if not isinstance(found, _End):
                 yield found

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from etl.ahead import ahead
-from etl.batch import Refusal, prepare
+from etl.batch import Refusal
 from etl.db import lease
 from etl.db.runs import Tally
 from etl.db.store import Place, Store, utc_now
@@ -132,7 +132,6 @@ class Run:
         self.store = store
         self.result = result
         self.progress = progress
-        self._makes_rows = False
 
     def feed(
         self,
@@ -149,7 +148,7 @@ class Run:
         resources and sources go on. Raises StoreError only.
         """
         try:
-            with ahead(self._prepared(resource, chunks), self.store.pace.pages_ahead) as read:
+            with ahead(chunks, self.store.pace.pages_ahead) as read:
                 self._feed(resource, read, tally, meter, importing=importing)
         except StoreError as error:
             tally.status, tally.error = "failed", str(error)
@@ -166,19 +165,6 @@ class Run:
         tally.finished_at = self.store.now()
         self.store.note(tally)
         self.progress(tally)
-
-    def _prepared(self, resource: Resource, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        """The same, with what only needs the record done by the thread that reads.
-
-        Rows too, where the last batch was mostly new: then this one will be.
-        """
-        for chunk in chunks:
-            for item in chunk.items:
-                if isinstance(item, Record):
-                    item.digest  # noqa: B018 - it is kept
-                    if self._makes_rows:
-                        prepare(resource, item)
-            yield chunk
 
     def _feed(
         self,
@@ -204,10 +190,7 @@ class Run:
                 )
             batch, waiting, size = waiting, [], 0
             tally.counts.update(meter())
-            created = tally.counts["created"]
             self.store.apply(resource, batch, tally, place=place, importing=importing)
-            is_new = (tally.counts["created"] - created) * 2 > len(batch)
-            self._makes_rows = is_new and self.store.pace.prepares
             written_at = time.monotonic()
             self.progress(tally)
 

@@ -100,3 +100,9 @@ def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
     engine = make_schema(f"sqlite:///{tmp_path / 'alone.db'}")
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def far_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers of tests answer at once; where readers are several, let them count as far."""
+    monkeypatch.setattr("etl.listing.NEAR", 0.0)

@@ -12,6 +12,8 @@ from etl.settings import load
 from tests.http_server import serve
 from tests.moving import Moving
 
+pytestmark = pytest.mark.usefixtures("far_server")
+
 
 def test_the_option_goes_before_the_configuration_and_that_before_the_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path

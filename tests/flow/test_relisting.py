@@ -22,6 +22,8 @@ from tests.http_server import Reply, Server, serve
 from tests.mirror import contents, counts, rows
 from tests.moving import EMPTY, NOT_FOUND, REFUSED, STUMBLES, Moving, id_of
 
+pytestmark = pytest.mark.usefixtures("far_server")
+
 #: What says how and when a run went, not what it found.
 LOGS = ("sync_runs", "sync_resource_runs", "leases")
 #: 15 pages; five of them are the least that a range is worth, so it is cut behind 500 and 1,000.

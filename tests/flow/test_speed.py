@@ -140,28 +140,6 @@ def test_usual_jobs_never_take_the_careful_way(
     assert len(odd) < 200
 
 
-def test_the_reader_makes_rows_only_where_a_server_writes_and_all_is_new(
-    engine: Engine, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On an unchanged run, and on SQLite, making rows ahead would be work for nothing."""
-    made: list[str] = []
-
-    def prepare(_: Any, record: Any) -> None:
-        made.append(record.id)
-
-    monkeypatch.setattr(pipe, "prepare", prepare)
-    name = engine.dialect.name
-    monkeypatch.setitem(bulk.PACE, name, bulk.PACE[name]._replace(records=100, pages_ahead=1))
-    sync(engine, source_of(simulator))
-    if name == "sqlite":
-        assert made == []
-    else:
-        assert 600 <= len(made) <= 900  # all but what was read before the first batch was written
-    made.clear()
-    sync(engine, source_of(simulator))
-    assert made == []
-
-
 def test_the_reader_is_never_further_ahead_than_the_pages_that_may_wait(
     sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ from etl.settings import Secret, Source
 from tests.http_server import Reply, serve
 from tests.moving import EMPTY, HEAD, NOT_FOUND, REFUSED, STUMBLES, Moving, id_of
 
+pytestmark = pytest.mark.usefixtures("far_server")
+
 JOBS = "/fine_tuning/jobs"
 #: What a server may do with a cursor that it does not know.
 MANNERS = [REFUSED, NOT_FOUND, EMPTY, STUMBLES, HEAD]
