@@ -37,7 +37,7 @@ class Pace(NamedTuple):
 
 #: Ids come in no order, and an index takes many at once better than a few: SQLite's twice as well.
 PACE = {
-    "sqlite": Pace(8_000, 4),
+    "sqlite": Pace(6_000, 4),
     "postgresql": Pace(4_000, 4),
     "mysql": Pace(4_000, 4),
     "mariadb": Pace(4_000, 4),
