@@ -39,7 +39,7 @@ types: $(VENV)/.all ## check types
 imports: $(VENV)/.all ## check who may import whom
 	@$(bin)/lint-imports
 
-bench: $(VENV)/.all ## measure ftmirror beside other tools (ARGS='--jobs 2000 --rounds 1': two minutes)
+bench: $(VENV)/.all ## measure ftmirror beside other tools, for docs/ (ARGS='--jobs 2000 --rounds 1': two minutes)
 	@$(bin)/python -m benchmarks.run $(ARGS)
 
 wheel: $(VENV)/.all ## build the wheel into dist/

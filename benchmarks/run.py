@@ -3,8 +3,8 @@
     python -m benchmarks.run [--jobs N] [--rounds N] [--only NAME]… [--database NAME]… [--large]
 
 Makes an environment for each contestant, lets all of them in turn mirror the same fake history,
-looks at what each stored, prints what it found, and leaves it in the output directory as
-`benchmarks.md`, `benchmarks.json` and `benchmarks.svg`.
+looks at what each stored, prints what it found, and leaves it in the output directory (`docs/` when
+everyone took part with 100,000 jobs) as `benchmarks.md`, `benchmarks.json` and `benchmarks.svg`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks import machine, plot, report
 from benchmarks.databases import SERVERS, Database, Missing, Nothing, Sqlite
 from benchmarks.entrants import OURS, Entrant, everyone, ours, with_workers
-from benchmarks.environments import BUILD, make, versions
+from benchmarks.environments import BUILD, ROOT, make, versions
 from benchmarks.fake import serving
 from benchmarks.results import Results, ratio
 from benchmarks.startup import start_up
@@ -33,13 +33,15 @@ from benchmarks.trials import Trials
 #: Readers at once, to compare over a slow network.
 WORKERS = (1, 8)
 _REHEARSAL = 200
+#: Jobs from which a comparison of everyone is worth showing.
+PUBLISHED = 100_000
 
 
 def arguments() -> argparse.Namespace:
     """What was asked for."""
     names = [one.name for one in everyone()]
     parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--jobs", type=int, default=100_000, metavar="N", help="default: 100000")
+    parser.add_argument("--jobs", type=int, default=PUBLISHED, metavar="N", help="default: 100000")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="default: 3")
     parser.add_argument("--only", action="append", choices=names, help="these alone; repeatable")
     parser.add_argument("--database", action="append", choices=list(NAMES), help="repeatable")
@@ -55,8 +57,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--limit", type=int, default=3600, metavar="SECONDS", help="then a process is killed"
     )
-    parser.add_argument("--output", type=Path, default=BUILD / "results", metavar="DIR")
-    return parser.parse_args()
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="default: docs for the whole, else build/bench"
+    )
+    wanted = parser.parse_args()
+    if wanted.output is None:
+        is_whole = wanted.jobs >= PUBLISHED and not (wanted.only or wanted.database)
+        wanted.output = ROOT / "docs" if is_whole else BUILD / "results"
+    return wanted
 
 
 class Bench:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import compress
+from itertools import chain, compress
 from queue import Empty, Full, Queue
 
 from etl.api.client import Client
@@ -48,12 +48,12 @@ def listing(
 ) -> Iterator[Iterator[Page]]:
     """The pages of a list, cut at these ids; plain paging where there are none.
 
+    Plain paging, too, where the server is so near that several readers would only be in each
+    other's way.
+
     Raises what `pages` raises, after the pages that came before it. Pages of ranges have no cursor
     from which the list could be taken up.
     """
-    if not cuts:
-        yield pages(clients[0], path, params=params)
-        return
     crew = _Crew(clients, path, cuts, params)
     try:
         yield crew.pages()
@@ -77,11 +77,14 @@ class _Crew:
         self._clients = clients
         self._path = path
         self._params = params
+        self._cuts = cuts
         self._ranges = Ranges(cuts)
         self._size = min(clients.source.workers, len(cuts) + 1)
         #: Each page with whether its range was read before.
         self._waiting: Queue[tuple[Page, bool] | _End] = Queue(self._size * PAGES_EACH)
         self._threads: list[threading.Thread] = []
+        #: The first range's pages, the head of the list among them; None once they are being read.
+        self._head: Iterator[Page] | None = None
         self._at_work = self._size
         self._leaving = threading.Lock()
         #: Nobody takes pages any more.
@@ -89,23 +92,21 @@ class _Crew:
 
     def pages(self) -> Iterator[Page]:
         """Every page, without the items that came before."""
-        seen = Seen()
         began = time.monotonic()
-        self._start(0)
-        for number, (page, is_again) in enumerate(self._taken()):
-            # Only now: the head of the list comes before all else, and shows that it can be read.
-            if number == 0:
-                self._call_the_others(time.monotonic() - began)
-            yield _without(seen, page, is_again=is_again)
-
-    def _call_the_others(self, seconds: float) -> None:
-        """Start the other readers, unless the first page came so soon that one will do."""
-        if seconds < NEAR:
-            with self._leaving:
-                self._at_work -= self._size - 1
+        plainly = pages(self._clients[0], self._path, params=self._params)
+        head = next(plainly)
+        if not self._cuts or time.monotonic() - began < NEAR:
+            yield head
+            yield from plainly
             return
-        while len(self._threads) < self._size:
-            self._start(len(self._threads))
+        self._head = chain([head], plainly)
+        seen = Seen()
+        self._start(0)
+        for page, is_again in self._taken():
+            # Only now: the head of the list comes before all else.
+            while len(self._threads) < self._size:
+                self._start(len(self._threads))
+            yield _without(seen, page, is_again=is_again)
 
     def dismiss(self) -> None:
         """Let the threads end; one that waits for an answer may do so a little later."""
@@ -130,8 +131,6 @@ class _Crew:
             try:
                 found = self._waiting.get(timeout=_PATIENCE)
             except Empty:
-                if not self._at_work:  # the one reader left before it was known to be alone
-                    return
                 continue
             if not isinstance(found, _End):
                 yield found
@@ -162,10 +161,17 @@ class _Crew:
         if is_last:
             self._put(_End())
 
+    def _following(self, client: Client, one: Range) -> Iterator[Page]:
+        """The pages behind a range's start; the first range goes on where the list was begun."""
+        if one.start is None and self._head is not None:
+            head, self._head = self._head, None
+            return head
+        return pages(client, self._path, after=one.start, params=self._params)
+
     def _read(self, client: Client, one: Range) -> None:
         """Read a range to its end, or say in which way it did not get there."""
         page: Page | None = None
-        following = pages(client, self._path, after=one.start, params=self._params)
+        following = self._following(client, one)
         while not self._ranges.is_over:
             try:
                 page = next(following)

@@ -19,7 +19,7 @@ from etl.db.tables import metadata, quarantine, record_versions, records
 from etl.errors import EtlError, RecordError
 from etl.fields import Drift
 from etl.record import Origin, Record
-from etl.resource import Resource, Row, as_dict
+from etl.resource import Resource, Row, as_dict, row_of
 from etl.resources import jobs
 from tests.jobs import OPENAI, job, record, text
 
@@ -307,7 +307,7 @@ def test_a_row_that_does_not_fit_its_table_is_an_error(change: dict[str, Any], o
         good = next(iter(jobs.rows(one)))
         assert not isinstance(good, Drift)
         values = {**as_dict(good), **change}
-        yield jobs.JobRow(**{k: v for k, v in values.items() if v is not ...})
+        yield row_of(jobs.jobs)(**{k: v for k, v in values.items() if v is not ...})
 
     with pytest.raises(EtlError, match=f"^a row of jobs does not fit its table: {odd}$") as caught:
         build(odd_resource(rows), [record(job())], {})
