@@ -168,8 +168,8 @@ def build(
     """Decide for each record, in order, whether it is new, changed, unchanged, older or refused.
 
     `known` holds the ledger's line of every id that has one, but for those in `same`, which are
-    `untouched`. Raises EtlError when a resource made
-    a row of a table that it does not declare, which is a mistake in the resource.
+    `untouched`. Raises EtlError when a resource made a row of a table that it does not declare, or
+    one that does not fit its table, which is a mistake in the resource.
     """
     batch = Batch(resource)
     states: dict[str, _State] = {}

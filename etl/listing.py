@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, compress
 from queue import Empty, Full, Queue
@@ -44,12 +44,15 @@ _FAREWELL = 1.0
 
 @contextlib.contextmanager
 def listing(
-    clients: Clients, path: str, cuts: Sequence[str] = (), params: Sequence[tuple[str, str]] = ()
+    clients: Clients,
+    path: str,
+    cuts: Callable[[], Sequence[str]] = tuple,
+    params: Sequence[tuple[str, str]] = (),
 ) -> Iterator[Iterator[Page]]:
-    """The pages of a list, cut at these ids; plain paging where there are none.
+    """The pages of a list, cut at the ids that `cuts` finds; plain paging where there are none.
 
     Plain paging, too, where the server is so near that several readers would only be in each
-    other's way.
+    other's way; then nobody looks for cuts.
 
     Raises what `pages` raises, after the pages that came before it. Pages of ranges have no cursor
     from which the list could be taken up.
@@ -72,14 +75,18 @@ class _Crew:
     """Threads that take ranges and leave pages."""
 
     def __init__(
-        self, clients: Clients, path: str, cuts: Sequence[str], params: Sequence[tuple[str, str]]
+        self,
+        clients: Clients,
+        path: str,
+        cuts: Callable[[], Sequence[str]],
+        params: Sequence[tuple[str, str]],
     ) -> None:
         self._clients = clients
         self._path = path
         self._params = params
         self._cuts = cuts
-        self._ranges = Ranges(cuts)
-        self._size = min(clients.source.workers, len(cuts) + 1)
+        self._ranges = Ranges(())
+        self._size = clients.source.workers
         #: Each page with whether its range was read before.
         self._waiting: Queue[tuple[Page, bool] | _End] = Queue(self._size * PAGES_EACH)
         self._threads: list[threading.Thread] = []
@@ -95,10 +102,13 @@ class _Crew:
         began = time.monotonic()
         plainly = pages(self._clients[0], self._path, params=self._params)
         head = next(plainly)
-        if not self._cuts or time.monotonic() - began < NEAR:
+        cuts = self._cuts() if time.monotonic() - began >= NEAR else ()
+        if not cuts:
             yield head
             yield from plainly
             return
+        self._ranges = Ranges(cuts)
+        self._at_work = self._size = min(self._size, len(cuts) + 1)
         self._head = chain([head], plainly)
         seen = Seen()
         self._start(0)
@@ -120,6 +130,8 @@ class _Crew:
             thread.join(max(until - time.monotonic(), 0))
 
     def _start(self, number: int) -> None:
+        if self._is_over.is_set():
+            self._ranges.stop()  # dismissed before there were any
         thread = threading.Thread(
             target=self._work, args=(self._clients[number],), name=f"reader-{number}", daemon=True
         )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import Connection, Engine
 
@@ -55,7 +56,7 @@ def sync(
             for resource in order.resources:
                 tally = Tally(source.name, resource.name, now(), not order.narrowing)
                 tallies.append(tally)
-                known = _cuts(engine, source, resource, order)
+                known = partial(_cuts, engine, source, resource, order)
                 with listing(clients, resource.path, known, order.narrowing) as found:
                     chunks = _chunks(found, source, resource, now)
                     current.feed(resource, chunks, tally, meter=_meter(clients))

@@ -43,7 +43,6 @@ PACE = {
     "mariadb": Pace(4_000, 4),
 }
 
-
 _Keep = tuple[str, ...] | None
 
 
@@ -98,8 +97,8 @@ def _literal_upsert(connection: Connection, table: Table, rows: Rows, keep: _Kee
 def _literal(connection: Connection, statement: str, rows: Rows) -> None:
     """MariaDB's and MySQL's INSERT of many rows, the values written into the statement.
 
-    PyMySQL does the same, value by value through a dozen calls; here its own escaping is asked
-    only for text that needs any. `sql_mode` is ours (`etl.db.engine`), so backslashes escape.
+    PyMySQL does the same, each value through a dozen calls. Every connection has the `sql_mode`
+    that `etl.db.engine` gives it, under which a backslash escapes; text holds no U+0000.
     """
     begin, end = _VALUES.split(statement, maxsplit=1)
     waiting: list[str] = []

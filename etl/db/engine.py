@@ -35,9 +35,9 @@ EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
 _PACKET_TOO_LARGE = 1153
 #: Seconds that SQLite waits for another writer before it gives up.
 BUSY_SECONDS = 10.0
-#: Bytes. Larger pages waste less behind each payload; ids come in no order, so that a batch meets
-#: most pages of every index: the cache holds those of some 100,000 jobs, and the log several
-#: batches, before it is carried over.
+#: Bytes. Larger pages waste less behind each payload. Ids come in no order, so that a batch meets
+#: most pages of every index: a good part of them stays in the cache, and the log takes in some
+#: batches before it is carried over, and is cut back to this after.
 SQLITE_PAGE = 8 * 1024
 SQLITE_CACHE = 16 * 1024 * 1024
 SQLITE_WAL = 64 * 1024 * 1024
@@ -131,6 +131,7 @@ def _sqlite(url: URL) -> Engine:
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute(f"PRAGMA cache_size=-{SQLITE_CACHE // 1024}")
         connection.execute(f"PRAGMA wal_autocheckpoint={SQLITE_WAL // SQLITE_PAGE}")
+        connection.execute(f"PRAGMA journal_size_limit={SQLITE_WAL}")
 
     @event.listens_for(engine, "invalidate")
     def undo(connection: sqlite3.Connection, *_: Any) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks import plot, tables
+from benchmarks.environments import ROOT
+from benchmarks.quoted import quoted
 from benchmarks.results import Result, Results, ratio
 from benchmarks.targets import Target, further, judge
 
@@ -117,3 +119,8 @@ def test_the_picture_is_plain_svg_that_says_what_it_shows(longest: float) -> Non
     ]
     assert edges == sorted(edges)
     assert edges[-1] < width
+
+
+def test_the_readme_quotes_the_published_figures() -> None:
+    """`python -m benchmarks.quoted` prints what belongs there."""
+    assert quoted() in (ROOT / "README.md").read_text("utf-8")

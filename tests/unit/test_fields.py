@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from etl import jsontext
 from etl.errors import RecordError
-from etl.fields import Drift, Fields, clean, example, is_empty, key
+from etl.fields import LAST_SECOND, Drift, Fields, clean, example, is_empty, key, moment
 
 INT64_MAX = 9223372036854775807
 LAST = "9999-12-31 23:59:59"
@@ -350,3 +350,11 @@ def test_whatever_comes_fits_its_column(value: Any) -> None:
         assert len(note.example) <= 200
         assert "\x00" not in note.example
         assert note.example.encode() is not None
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.integers(1, LAST_SECOND) | st.integers(1, 4_000).map(lambda day: day * 86_400 - 1))
+def test_a_moment_is_written_as_the_calendar_has_it(seconds: int) -> None:
+    written = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    assert moment(seconds) == written.rjust(19, "0")
+    assert moment(float(seconds)) == moment(seconds)

@@ -32,7 +32,7 @@ def reading(moving: Moving, cuts: Sequence[str], workers: int = 4) -> Iterator[I
         source = Source(base_url=server.url, api_key=key, workers=workers, max_attempts=2)
         with (
             Clients(source, sleep=lambda _: None) as clients,
-            listing(clients, JOBS, cuts) as found,
+            listing(clients, JOBS, lambda: cuts) as found,
         ):
             yield found
 
