@@ -39,12 +39,6 @@ def row_of(table: Table) -> Callable[..., Row]:
     return row
 
 
-def as_dict(row: Row) -> dict[str, Any]:
-    """A row's values by their columns' names."""
-    table, values = row
-    return dict(zip(table.columns.keys(), values, strict=True))
-
-
 def never_final(record: Record) -> bool:  # noqa: ARG001 - the signature is the declaration's
     """A kind of record that may always change."""
     return False

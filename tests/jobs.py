@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from etl.record import Origin, Record
+from etl.resource import Row
 
 OPENAI = Origin("default", "openai", "openai", "proj_1")
 
@@ -52,3 +53,9 @@ def record(value: Any, origin: Origin = OPENAI, **known: Any) -> Record:
     payload = value if isinstance(value, bytes) else text(value)
     identifier = known.pop("id", None) or value["id"]
     return Record("jobs", identifier, payload, origin, **known)
+
+
+def as_dict(row: Row) -> dict[str, Any]:
+    """A row's values by their columns' names."""
+    table, values = row
+    return dict(zip(table.columns.keys(), values, strict=True))

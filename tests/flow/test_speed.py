@@ -43,7 +43,7 @@ def transactions(seen: list[str]) -> list[list[str]]:
 
 
 def test_a_batch_writes_each_table_in_one_statement(engine: Engine, simulator: Simulator) -> None:
-    """1,000 new jobs: 12 statements, of which one renews the lease and three keep the books."""
+    """1,000 new jobs: eight tables, the ledger, the lease, the log and the place in the list."""
     with statements(engine) as seen:
         sync(engine, source_of(simulator))
     (batch,) = transactions(seen)

@@ -19,9 +19,9 @@ from etl.db.tables import metadata, quarantine, record_versions, records
 from etl.errors import EtlError, RecordError
 from etl.fields import Drift
 from etl.record import Origin, Record
-from etl.resource import Resource, Row, as_dict, row_of
+from etl.resource import Resource, Row, row_of
 from etl.resources import jobs
-from tests.jobs import OPENAI, job, record, text
+from tests.jobs import OPENAI, as_dict, job, record, text
 
 JOBS = jobs.RESOURCE
 SECOND = Origin("second", "openai", "openai", "proj_2")

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from etl.errors import RecordError
 from etl.record import Record
-from etl.resource import as_dict
 from etl.resources import jobs
 from etl.simulator import World
 from tests import corpus
-from tests.jobs import job, record, text
+from tests.jobs import as_dict, job, record, text
 
 DPO = {
     "type": "dpo",

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from etl.errors import RecordError
 from etl.fields import Drift
 from etl.record import Origin, Record
-from etl.resource import as_dict
 from etl.resources import jobs
-from tests.jobs import OPENAI, job, record
+from tests.jobs import OPENAI, as_dict, job, record
 
 Rows = dict[str, list[dict[str, Any]]]
 
