@@ -67,9 +67,10 @@ class Control:
             ("GET", "/requests"): self._tally.as_dict,
             ("POST", "/requests/reset"): self._tally.reset,
             ("POST", "/advance"): lambda: self._advance(query, sent),
-            ("POST", "/remove"): lambda: {
-                "removed": self._world.remove(_texts(_mapping(sent).get("ids")))
-            },
+            ("POST", "/remove"): lambda: {"removed": self._world.remove(_ids(sent))},
+            ("POST", "/restore"): lambda: {"restored": self._world.restore(_ids(sent))},
+            ("POST", "/pause"): lambda: {"paused": self._world.pause(_ids(sent))},
+            ("POST", "/expire"): lambda: {"expired": self._world.expire(_ids(sent))},
             ("POST", "/faults"): lambda: {"faults": self._faults.replace(_specs(sent))},
         }
         action = actions.get((method, path))
@@ -77,10 +78,11 @@ class Control:
 
     def _advance(self, query: str, sent: Any) -> dict[str, object]:
         asked = {**dict(parse_qsl(query)), **_mapping(sent)}
-        unknown = asked.keys() - {"changed", "new"}
+        unknown = asked.keys() - {"changed", "new", "ids"}
         if unknown:
-            raise ValueError(f"unknown: {', '.join(sorted(unknown))}; known are changed, new")
-        step = self._world.advance(_count(asked, "changed"), _count(asked, "new"))
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}; known are changed, new, ids")
+        ids = _texts(asked["ids"]) if "ids" in asked else None
+        step = self._world.advance(_count(asked, "changed"), _count(asked, "new"), ids=ids)
         return {"changed": step.changed, "new": step.new, "now": step.now}
 
 
@@ -98,6 +100,10 @@ def _mapping(sent: Any) -> dict[str, Any]:
 
 def _specs(sent: Any) -> list[str]:
     return _texts(sent if isinstance(sent, list) else _mapping(sent).get("faults"))
+
+
+def _ids(sent: Any) -> list[str]:
+    return _texts(_mapping(sent).get("ids"))
 
 
 def _texts(values: Any) -> list[str]:

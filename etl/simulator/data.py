@@ -42,7 +42,12 @@ class GivenJob:
 class Given:
     """All real objects of a world; jobs are newest first."""
 
-    def __init__(self, objects: Iterable[Found] = (), events: Iterable[EventsOf] = ()) -> None:
+    def __init__(
+        self,
+        objects: Iterable[Found] = (),
+        events: Iterable[EventsOf] = (),
+        contents: Mapping[str, bytes] | None = None,
+    ) -> None:
         found: dict[str, dict[str, Found]] = {JOB: {}, CHECKPOINT: {}, FILE: {}}
         for thing in objects:
             kind = thing.value.get("object")
@@ -62,21 +67,38 @@ class Given:
         self.jobs: list[GivenJob] = [_job(thing) for thing in found[JOB].values()]
         self.jobs.sort(key=lambda job: -job.created_at)
         self._places = {job.id: job for job in self.jobs}
+        self._order = {job.id: number for number, job in enumerate(self.jobs)}
+        self._removed: dict[str, GivenJob] = {}
         self.files: list[Found] = sorted(
             found[FILE].values(), key=lambda thing: -int(thing.value["created_at"])
         )
         self._attach_checkpoints(found[CHECKPOINT].values())
         for batch in events:
             self._attach_events(batch)
+        #: The bytes of files, by id.
+        self.contents = dict(contents or {})
+        named = set(found[FILE]).union(*(_files_of(thing) for thing in found[JOB].values()))
+        for file_id in self.contents:
+            if file_id not in named:
+                raise ValueError(f"content of file {file_id!r}, which neither is given nor a job's")
 
     def find(self, job_id: str) -> GivenJob | None:
         """The job with this id, or None."""
         return self._places.get(job_id)
 
     def remove(self, job: GivenJob) -> None:
-        """Forget a job."""
+        """Put a job aside, until it is restored."""
         self.jobs.remove(job)
-        del self._places[job.id]
+        self._removed[job.id] = self._places.pop(job.id)
+
+    def find_removed(self, job_id: str) -> GivenJob | None:
+        """The job with this id that was removed, or None."""
+        return self._removed.get(job_id)
+
+    def restore(self, job: GivenJob) -> None:
+        """Bring a removed job back to its place in the list."""
+        self._places[job.id] = self._removed.pop(job.id)
+        self.jobs = sorted(self._places.values(), key=lambda one: self._order[one.id])
 
     def newest(self) -> int:
         """The newest creation time, in unix seconds; 0 without any job."""
@@ -132,6 +154,14 @@ def read(path: Path) -> Iterator[Found]:
             raise
         at = getattr(error, "pos", last)
         raise ValueError(f"{lines.name(at)}: not JSON ({error})") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file as it is. ValueError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 class _Lines:
@@ -228,6 +258,14 @@ def _job(thing: Found) -> GivenJob:
     )
 
 
+def _files_of(thing: Found) -> set[str]:
+    """The ids of the files that a job names."""
+    results = thing.value.get("result_files")
+    names = [thing.value.get("training_file"), thing.value.get("validation_file")]
+    names += results if isinstance(results, list) else []
+    return {name for name in names if isinstance(name, str)}
+
+
 def _step(text: str) -> float:
     step = members(text).get("step_number")
     return float(step.value) if step and isinstance(step.value, int | float) else 0.0
@@ -253,6 +291,18 @@ def move_on(job: GivenJob, now: int) -> None:
     if job.status == "succeeded":
         changes |= _outcome(job, now)
     job.text = edited(job.text, changes)
+
+
+def require_running(job: GivenJob) -> None:
+    """ValueError for a job that is not running, and so cannot be paused."""
+    if job.status != "running":
+        raise ValueError(f"is {job.status}, not running")
+
+
+def pause(job: GivenJob) -> None:
+    """Pause a real job that is running."""
+    job.status = "paused"
+    job.text = edited(job.text, {"status": job.status})
 
 
 def _outcome(job: GivenJob, now: int) -> dict[str, object]:

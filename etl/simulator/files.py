@@ -112,9 +112,7 @@ class Files:
             yield heapq.heappop(waiting)
 
     def _of(self, serial: int) -> list[Place]:
-        jobs = self._jobs
-        if serial in jobs.removed:
-            return []
+        jobs = self._jobs  # files outlive a job that is deleted
         life, state = jobs.life(serial), jobs.state(serial)
         dice = life.dice(30)
         kept, result_kept = not dice.percent(20), not dice.percent(12)

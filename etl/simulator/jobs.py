@@ -76,6 +76,11 @@ class Invented:
 
     def find(self, job_id: str) -> int | None:
         """The serial of the job with this id, or None."""
+        serial = self.find_any(job_id)
+        return None if serial in self.removed else serial
+
+    def find_any(self, job_id: str) -> int | None:
+        """The same, also for a job that was removed."""
         if not job_id.startswith("ftjob-"):
             return None
         body = job_id[6:]
@@ -83,7 +88,7 @@ class Invented:
         if serial is None or self._is_twin(serial):
             elder = self._ids.decode(body.swapcase())
             serial = None if elder is None or not self._is_twin(elder + 1) else elder + 1
-        if serial is None or serial >= len(self) or serial in self.removed:
+        if serial is None or serial >= len(self):
             return None
         return serial if self.job_id(serial) == job_id else None
 
@@ -102,7 +107,7 @@ class Invented:
         if number is None:
             return None
         serial, slot = divmod(number, 3)
-        if serial >= len(self) or serial in self.removed or self.file_id(serial, slot) != file_id:
+        if serial >= len(self) or self.file_id(serial, slot) != file_id:
             return None
         return serial, slot
 

@@ -20,8 +20,9 @@ class State:
     ended_at: int | None = None
     #: Steps done when training stopped or paused; None while it goes on or after it ran through.
     halted_at_step: int | None = None
-    #: When a paused job went on.
+    #: When a paused job went on, and behind which step.
     resumed_at: int | None = None
+    resumed_after: int = 0
     #: How often a finished job has gained something since it ended.
     gains: int = 0
 
@@ -29,10 +30,8 @@ class State:
 def step_time(life: Biography, state: State, step: int) -> int:
     """When a step (from 1) was done."""
     started = state.started_at or life.created_at
-    if state.resumed_at is not None and state.halted_at_step is not None:
-        before = state.halted_at_step
-        if step > before:
-            return state.resumed_at + int((step - before) * life.step_seconds)
+    if state.resumed_at is not None and step > state.resumed_after:
+        return state.resumed_at + int((step - state.resumed_after) * life.step_seconds)
     return started + int(step * life.step_seconds)
 
 
@@ -46,7 +45,7 @@ def steps_done(life: Biography, state: State, now: int) -> int:
         return state.halted_at_step or 0
     since, before = state.started_at, 0
     if state.resumed_at is not None:
-        since, before = state.resumed_at, state.halted_at_step or 0
+        since, before = state.resumed_at, state.resumed_after
     done = before + int((now - since) / life.step_seconds)
     # The last step is done only when the job says that it succeeded.
     return max(before, min(done, life.steps - 1))
@@ -80,6 +79,18 @@ def paused(life: Biography) -> State:
     )
 
 
+def halted(life: Biography, state: State, now: int) -> State:
+    """A running job, paused. ValueError for one in another state, and for a second pause.
+
+    A second one would move the times of the steps between the two.
+    """
+    if state.status != "running":
+        raise ValueError(f"is {state.status}, not running")
+    if state.resumed_at is not None:
+        raise ValueError("was paused before")
+    return replace(state, status="paused", halted_at_step=steps_done(life, state, now))
+
+
 def still_open(life: Biography, rank: int, *, azure: bool, now: int) -> State:
     """The state of one of the newest jobs; `rank` 0 is the newest."""
     if azure:
@@ -106,7 +117,10 @@ def advanced(  # noqa: PLR0911 - one line for each way on
             return replace(state, status="pending")
         return replace(state, status="cancelled", ended_at=now + 60)
     if status == "queued" and state.started_at is not None:
-        return replace(state, status="running", resumed_at=now + 60)
+        before = state.halted_at_step or 0
+        return replace(
+            state, status="running", resumed_at=now + 60, resumed_after=before, halted_at_step=None
+        )
     if status == "running":
         if life.fate == "succeeded" or life.phase != "training":
             ended = step_time(life, state, life.steps) + life.closing_seconds

@@ -13,12 +13,12 @@ from . import clock, data
 from .children import Events, checkpoint_texts
 from .data import EventsOf, Given, GivenJob
 from .dice import Dice, base62
-from .files import Files
+from .files import Files, Place
 from .jobs import Invented
 from .money import Charge, Money, tokens_charge
 from .render import job_text
 from .slices import dump, members
-from .state import FINAL, State, advanced
+from .state import FINAL, State, advanced, halted
 
 PROVIDERS = ("openai", "azure")
 
@@ -71,6 +71,8 @@ class World:
         self._jobs = Invented(seed, jobs, provider)
         self._files = Files(self._jobs)
         self._given = Given()
+        #: Ids of files that are no more.
+        self._expired: set[str] = set()
         self._steps = 0
         self.money = Money(self._jobs, seed)
 
@@ -80,18 +82,21 @@ class World:
     ) -> World:
         """A world of the real objects in JSON or JSONL files (also `.gz`).
 
-        `JOBID=FILE` gives the events of one job. ValueError names the file and line of what
-        cannot be served.
+        `JOBID=FILE` gives the events of one job, `FILEID=FILE` the content of one of the API's
+        files, as it is. ValueError names the file and line of what cannot be served.
         """
         objects: list[data.Found] = []
         events: list[EventsOf] = []
+        contents: dict[str, bytes] = {}
         for path in paths:
-            job_id, sign, name = str(path).partition("=")
-            if sign and job_id.startswith(("ftjob-", "ft-")):
-                events.append(EventsOf(job_id, list(data.read(Path(name)))))
+            owner, sign, name = str(path).partition("=")
+            if sign and owner.startswith(("ftjob-", "ft-")):
+                events.append(EventsOf(owner, list(data.read(Path(name)))))
+            elif sign and owner.startswith("file-"):
+                contents[owner] = data.read_bytes(Path(name))
             else:
                 objects.extend(data.read(Path(path)))
-        return cls._of(Given(objects, events), provider, seed)
+        return cls._of(Given(objects, events, contents), provider, seed)
 
     @classmethod
     def from_objects(
@@ -100,13 +105,20 @@ class World:
         events: Mapping[str, Iterable[Mapping[str, object] | str]] | None = None,
         provider: str = "openai",
         seed: int = 0,
+        *,
+        contents: Mapping[str, bytes] | None = None,
     ) -> World:
-        """A world of real objects, as mappings or as JSON texts; `events` by job id."""
+        """A world of real objects, as mappings or as JSON texts.
+
+        `events` by job id; `contents` of files by file id, of a file among the objects or one that
+        a job among them names.
+        """
         batches = [
             EventsOf(job_id, list(data.handed(things, f"event of {job_id}")))
             for job_id, things in (events or {}).items()
         ]
-        return cls._of(Given(data.handed(objects, "object"), batches), provider, seed)
+        given = Given(data.handed(objects, "object"), batches, contents)
+        return cls._of(given, provider, seed)
 
     @classmethod
     def _of(cls, given: Given, provider: str, seed: int) -> World:
@@ -193,10 +205,12 @@ class World:
 
     def permissions(self, model: str) -> list[tuple[str, str, str]]:
         """Id, JSON text and project of a model's permissions, newest first."""
-        serial = self._jobs.find_model(model.split(":ckpt-step-", maxsplit=1)[0].rpartition(":")[2])
+        code = model.split(":ckpt-step-", maxsplit=1)[0].rpartition(":")[2]
+        serial = self._jobs.find_model(code)
         if serial is None or self._jobs.state(serial).status != "succeeded":
             raise UnknownIdError(model)
-        dice = Dice(self.seed, 50, serial)
+        # Each checkpoint has a code of its own, and so permissions of its own.
+        dice = Dice(self.seed, 50, int.from_bytes(code.encode()))
         found = []
         for number in range(dice.between(0, 2)):
             permission_id = "cp_" + base62(dice.roll() << 64 | dice.roll(), 24)
@@ -219,7 +233,7 @@ class World:
             kept = [
                 (file_id, thing.text)
                 for file_id, thing in (reversed(given) if rising else given)
-                if purpose in (None, thing.value.get("purpose"))
+                if purpose in (None, thing.value.get("purpose")) and file_id not in self._expired
             ]
             return cut(kept, after, limit)
         place = None
@@ -229,29 +243,51 @@ class World:
                 raise UnknownCursorError(after)
         slots = {None: (0, 1, 2), "fine-tune": (0, 1), "fine-tune-results": (2,)}.get(purpose, ())
         walk = self._files.walk(place, oldest_first=rising) if slots else iter(())
-        chosen = list(islice((one for one in walk if one.slot in slots), limit + 1))
-        items = [
-            (self._jobs.file_id(one.serial, one.slot), self._files.text(one))
-            for one in chosen[:limit]
-        ]
+        named = (
+            (self._jobs.file_id(one.serial, one.slot), one) for one in walk if one.slot in slots
+        )
+        kept_ones = (pair for pair in named if pair[0] not in self._expired)
+        chosen = list(islice(kept_ones, limit + 1))
+        items = [(file_id, self._files.text(one)) for file_id, one in chosen[:limit]]
         return Page(items, len(chosen) > limit)
 
     def file(self, file_id: str) -> str:
         """The JSON text of a file object."""
-        for thing in self._given.files:
-            if thing.value["id"] == file_id:
-                return thing.text
-        place = self._files.find(file_id)
-        if place is None:
-            raise UnknownIdError(file_id)
-        return self._files.text(place)
+        if file_id not in self._expired:
+            for thing in self._given.files:
+                if thing.value["id"] == file_id:
+                    return thing.text
+        return self._files.text(self._place(file_id))
 
     def file_content(self, file_id: str) -> bytes:
-        """The bytes of a file; the content of given files is not known."""
-        place = self._files.find(file_id)
+        """The bytes of a file; of a given file only where its content was given too."""
+        if file_id in self._given.contents and file_id not in self._expired:
+            return self._given.contents[file_id]
+        return self._files.content(self._place(file_id))
+
+    def expire(self, ids: Iterable[str]) -> list[str]:
+        """Let files vanish, with their content; UnknownIdError lets none of them vanish."""
+        with self.lock:
+            found = list(dict.fromkeys(ids))
+            for file_id in found:
+                if not self._is_file(file_id):
+                    raise UnknownIdError(file_id)
+            self._expired.update(found)
+            self.version += 1
+            return found
+
+    def _is_file(self, file_id: str) -> bool:
+        """Is there anything to be had of this file?"""
+        given = {*self._given.contents, *(thing.value["id"] for thing in self._given.files)}
+        if file_id in self._expired:
+            return False
+        return file_id in given or self._files.find(file_id) is not None
+
+    def _place(self, file_id: str) -> Place:
+        place = None if file_id in self._expired else self._files.find(file_id)
         if place is None:
             raise UnknownIdError(file_id)
-        return self._files.content(place)
+        return place
 
     # Money
 
@@ -271,16 +307,28 @@ class World:
 
     # The world goes on
 
-    def advance(self, changed: int | None = None, new: int | None = None) -> Step:
+    def advance(
+        self,
+        changed: int | None = None,
+        new: int | None = None,
+        *,
+        ids: Iterable[str] | None = None,
+    ) -> Step:
         """Let exactly `changed` jobs change and `new` ones arrive; None means a believable number.
 
         Open jobs change first, each to its next status; when they run out, finished ones gain
-        something. ValueError when there are fewer jobs than should change.
+        something. `ids` names the jobs instead: exactly these change, and none arrives unless
+        `new` says so. ValueError when there are fewer jobs than should change.
         """
         with self.lock:
+            named = None if ids is None else [self._find(one) for one in dict.fromkeys(ids)]
+            if named is not None:
+                if changed is not None:
+                    raise ValueError("`ids` says how many change; leave out `changed`")
+                changed, new = len(named), new or 0
             self._steps += 1
             dice = Dice(self.seed, 60, self._steps)
-            waiting = self._open()
+            waiting = self._open() if named is None else named
             if changed is None:
                 changed = min(len(waiting), dice.between(1, 6))
             if new is None:
@@ -317,7 +365,49 @@ class World:
             self.version += 1
             return list(found)
 
+    def restore(self, ids: Iterable[str]) -> list[str]:
+        """Bring removed jobs back as they were; UnknownIdError brings none of them back."""
+        with self.lock:
+            found = {job_id: self._find_removed(job_id) for job_id in ids}
+            for job in found.values():
+                if isinstance(job, GivenJob):
+                    self._given.restore(job)
+                else:
+                    self._jobs.removed.discard(job)
+            self.version += 1
+            return list(found)
+
+    def pause(self, ids: Iterable[str]) -> list[str]:
+        """Pause running jobs; `advance` lets them go on, by way of `queued`.
+
+        UnknownIdError, or ValueError for one that cannot be paused, pauses none of them.
+        """
+        with self.lock:
+            found = {job_id: self._find(job_id) for job_id in ids}
+            states: dict[int, State] = {}
+            for job_id, job in found.items():
+                try:
+                    if isinstance(job, GivenJob):
+                        data.require_running(job)
+                    else:
+                        states[job] = halted(self._jobs.life(job), self._jobs.state(job), self.now)
+                except ValueError as error:
+                    raise ValueError(f"{job_id} {error}") from None
+            self._jobs.changed.update(states)
+            for job in found.values():
+                if isinstance(job, GivenJob):
+                    data.pause(job)
+            self.version += 1
+            return list(found)
+
     # Inside
+
+    def _find_removed(self, job_id: str) -> int | GivenJob:
+        serial = self._jobs.find_any(job_id)
+        found = self._given.find_removed(job_id) if serial is None else serial
+        if found is None or (serial is not None and serial not in self._jobs.removed):
+            raise UnknownIdError(job_id)
+        return found
 
     def _find(self, job_id: str) -> int | GivenJob:
         serial = self._jobs.find(job_id)

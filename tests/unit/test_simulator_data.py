@@ -137,3 +137,56 @@ def test_mappings_and_metadata_filters_work_on_given_objects() -> None:
     assert [one for one, _ in world.jobs(None, 9, {"k": "v"}).items] == ["ftjob-a"]
     assert [one for one, _ in world.jobs(None, 9, None).items] == ["ftjob-b"]
     assert json.loads(world.file("file-a"))["id"] == "file-a"
+
+
+FILE = '{"object":"file","id":"file-a","created_at":2,"purpose":"fine-tune-results"}'
+
+
+def test_the_content_of_a_file_is_served_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "objects.jsonl").write_text(job("a", 1) + "\n" + FILE)
+    (tmp_path / "result.csv").write_bytes(b"step,train_loss\r\n1,0.5\r\n\xff")
+    files: list[str | Path] = [
+        tmp_path / "objects.jsonl",
+        f"file-a={tmp_path / 'result.csv'}",
+    ]
+    world = World.from_files(files)
+    assert world.file_content("file-a") == b"step,train_loss\r\n1,0.5\r\n\xff"
+    assert world.file("file-a") == FILE
+    assert world.expire(["file-a"]) == ["file-a"]
+    for read in (world.file, world.file_content):
+        with pytest.raises(LookupError, match="file-a"):
+            read("file-a")
+    assert world.files(None, 9, None, rising=False).items == []
+
+
+def test_content_needs_a_file_that_is_given_or_that_a_job_names(tmp_path: Path) -> None:
+    named = job("a", 1, more=', "training_file":"file-t", "result_files":["file-r"]')
+    world = World.from_objects([named], contents={"file-r": b"r", "file-t": b"t"})
+    assert (world.file_content("file-r"), world.file_content("file-t")) == (b"r", b"t")
+    with pytest.raises(LookupError):
+        world.file("file-r")
+    with pytest.raises(ValueError, match="content of file 'file-z', which neither is given"):
+        World.from_objects([named], contents={"file-z": b""})
+    with pytest.raises(ValueError, match=r"nowhere\.csv"):
+        World.from_files([f"file-r={tmp_path / 'nowhere.csv'}"])
+
+
+def test_a_given_file_without_content_has_none() -> None:
+    with pytest.raises(LookupError, match="file-a"):
+        World.from_objects([FILE]).file_content("file-a")
+
+
+def test_real_jobs_can_be_removed_restored_paused_and_named() -> None:
+    world = World.from_objects([job("a", 5, "running"), job("b", 5), job("c", 1)])
+    world.remove(["ftjob-a", "ftjob-c"])
+    assert ids(world) == ["ftjob-b"]
+    world.restore(["ftjob-c", "ftjob-a"])
+    assert ids(world) == ["ftjob-a", "ftjob-b", "ftjob-c"]
+    world.pause(["ftjob-a"])
+    assert json.loads(world.job("ftjob-a"))["status"] == "paused"
+    assert world.advance(ids=["ftjob-a"]).changed == ["ftjob-a"]
+    assert json.loads(world.job("ftjob-a"))["status"] == "queued"
+    with pytest.raises(ValueError, match="ftjob-b is succeeded, not running"):
+        world.pause(["ftjob-b"])
+    with pytest.raises(LookupError, match="ftjob-b"):
+        world.restore(["ftjob-b"])

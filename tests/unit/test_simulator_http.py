@@ -222,6 +222,42 @@ def test_advance_changes_and_adds_as_many_as_asked_and_the_same_every_time() -> 
     assert answers[0] == answers[1]
 
 
+def test_named_jobs_are_removed_restored_advanced_and_paused() -> None:
+    with Simulator(World(seed=2, jobs=40)) as simulator:
+        listed = ask(simulator, f"{JOBS}?limit=100")
+        one, two = listed.ids[:2]
+        assert post(simulator, "/remove", {"ids": [one, two]}).json == {"removed": [one, two]}
+        assert ask(simulator, f"{JOBS}/{one}").status == 404
+        assert ask(simulator, f"{JOBS}?limit=100").ids == listed.ids[2:]
+        assert post(simulator, "/restore", {"ids": [two, one]}).json == {"restored": [two, one]}
+        assert ask(simulator, f"{JOBS}?limit=100").body == listed.body
+        assert post(simulator, "/restore", {"ids": [one]}).status == 404
+        assert post(simulator, "/restore", {"ids": one}).status == 400
+        moved = post(simulator, "/advance", {"ids": [two]}).json
+        assert (moved["changed"], moved["new"]) == ([two], [])
+        assert post(simulator, "/advance", {"ids": ["ftjob-x"]}).status == 404
+        assert post(simulator, "/advance", {"ids": [two], "changed": 1}).status == 400
+        status = {job["id"]: job["status"] for job in listed.json["data"]}
+        running = next(job_id for job_id in listed.ids if status[job_id] == "running")
+        assert post(simulator, "/pause", {"ids": [running]}).json == {"paused": [running]}
+        assert ask(simulator, f"{JOBS}/{running}").json["status"] == "paused"
+        assert post(simulator, "/pause", {"ids": [running]}).status == 400
+
+
+def test_expired_files_are_404_with_their_content() -> None:
+    with Simulator(World(seed=2, jobs=40)) as simulator:
+        file_id = ask(simulator, "/v1/files").ids[0]
+        content = f"/v1/files/{file_id}/content"
+        assert ask(simulator, content).status == 200
+        assert post(simulator, "/expire", {"ids": [file_id]}).json == {"expired": [file_id]}
+        assert ask(simulator, content).status == 404
+        assert ask(simulator, f"/v1/files/{file_id}").json["error"]["message"] == (
+            f"No such File object: {file_id}"
+        )
+        assert file_id not in ask(simulator, "/v1/files").ids
+        assert post(simulator, "/expire", {"ids": [file_id]}).status == 404
+
+
 def test_requests_are_counted_by_template_and_status_without_any_key() -> None:
     lines: list[str] = []
     with Simulator(World(1, 5), log=lines.append) as simulator:

@@ -200,6 +200,99 @@ def test_removed_jobs_are_gone_from_lists_and_lookups() -> None:
         world.job(gone)
 
 
+def test_restored_jobs_stand_where_they_stood_with_the_same_text() -> None:
+    world = World(8, 20)
+    before = texts(world)
+    ids = list(world.job_ids())
+    world.remove([ids[3], ids[15]])
+    assert world.restore([ids[15], ids[3]]) == [ids[15], ids[3]]
+    assert texts(world) == before
+    assert len(world) == 20
+    assert json.loads(world.job(ids[3]))["id"] == ids[3]
+
+
+def test_only_jobs_that_were_removed_can_be_restored() -> None:
+    world = World(8, 20)
+    gone, there = list(world.job_ids())[:2]
+    world.remove([gone])
+    for other in (there, "ftjob-nothing"):
+        with pytest.raises(LookupError, match=other):
+            world.restore([gone, other])
+    assert len(world) == 19
+
+
+def test_named_jobs_are_exactly_those_that_change() -> None:
+    world = World(7, 60)
+    ids = list(world.job_ids())
+    before = {job["id"]: json.dumps(job) for job in everything(world)}
+    step = world.advance(ids=[ids[50], ids[0], ids[50]])
+    after = {job["id"]: json.dumps(job) for job in everything(world)}
+    assert (step.changed, step.new) == ([ids[50], ids[0]], [])
+    assert {one for one, text in before.items() if after[one] != text} == {ids[0], ids[50]}
+    assert list(after) == ids
+    assert len(world.advance(new=1, ids=[ids[1]]).new) == 1
+    with pytest.raises(LookupError, match="ftjob-nothing"):
+        world.advance(ids=[ids[0], "ftjob-nothing"])
+    with pytest.raises(ValueError, match="leave out `changed`"):
+        world.advance(1, ids=[ids[0]])
+
+
+def test_paused_jobs_go_on_by_way_of_the_queue_and_their_events_only_grow() -> None:
+    world = World(8, 2_000)
+    running = [job["id"] for job in everything(world) if job["status"] == "running"]
+    assert len(running) > 5
+    assert world.pause(running) == running
+    events = {one: world.events(one, None, 5000).items for one in running}
+    seen = []
+    for _ in range(4):
+        seen.append({json.loads(world.job(one))["status"] for one in running})
+        world.advance(ids=running)
+        world.advance(changed=0, new=1)
+        for one in running:
+            now = world.events(one, None, 5000).items
+            assert now[len(now) - len(events[one]) :] == events[one]
+            events[one] = now
+    assert seen[:3] == [{"paused"}, {"queued"}, {"running"}]
+    assert "succeeded" in seen[3] <= FINAL
+    ended = json.loads(world.job(running[0]))["status"]
+    with pytest.raises(ValueError, match=f"{running[0]} is {ended}, not running"):
+        world.pause([running[0]])
+
+
+def test_either_all_of_the_named_jobs_are_paused_or_none() -> None:
+    world = World(8, 120)
+    status = {job["id"]: job["status"] for job in everything(world)}
+    running = next(one for one in status if status[one] == "running")
+    queued = next(one for one in status if status[one] == "queued")
+    with pytest.raises(ValueError, match=f"{queued} is queued, not running"):
+        world.pause([running, queued])
+    assert json.loads(world.job(running))["status"] == "running"
+
+
+def test_a_job_is_paused_once_at_most() -> None:
+    world = World(8, 120)
+    one = next(job["id"] for job in everything(world) if job["status"] == "running")
+    world.pause([one])
+    world.advance(ids=[one])
+    world.advance(ids=[one])
+    with pytest.raises(ValueError, match="was paused before"):
+        world.pause([one])
+
+
+def test_expired_files_are_gone_from_lists_and_lookups_with_their_content() -> None:
+    world = World(6, 30)
+    ids = [file_id for file_id, _ in world.files(None, 500, None, rising=False).items]
+    assert world.expire([ids[4]]) == [ids[4]]
+    left = [file_id for file_id, _ in world.files(None, 500, None, rising=False).items]
+    assert left == [*ids[:4], *ids[5:]]
+    for read in (world.file, world.file_content):
+        with pytest.raises(LookupError):
+            read(ids[4])
+    with pytest.raises(LookupError):
+        world.expire([ids[5], ids[4]])
+    assert json.loads(world.file(ids[5]))["id"] == ids[5]
+
+
 def test_an_empty_world_has_empty_lists() -> None:
     world = World(8, 0)
     assert world.jobs(None, 10) == ([], False)
