@@ -13,7 +13,7 @@ bin := $(VENV)/bin
 pip := $(bin)/python -m pip install -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint types imports check bench wheel constraints clean
+.PHONY: help demo test long quick lint types imports check bench wheel constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -21,8 +21,11 @@ help: ## show this list
 demo: $(VENV)/.core ## mirror a simulated API into ftmirror-demo.db: no key, no server
 	@$(bin)/ftmirror demo
 
-test: $(VENV)/.all ## run every test; without MariaDB on this machine, its tests are skipped
+test: $(VENV)/.all ## run every test but the long ones; without MariaDB on this machine, its tests are skipped
 	@$(bin)/python -m pytest -q -n $(WORKERS) --maxprocesses 4 $(ARGS)
+
+long: $(VENV)/.all ## run the long tests: a history of fifty runs on each database
+	@$(bin)/python -m pytest -q -n $(WORKERS) --maxprocesses 4 -m long $(ARGS)
 
 quick: $(VENV)/.all ## run the unit tests only
 	@$(bin)/python -m pytest -q -n 0 tests/unit $(ARGS)

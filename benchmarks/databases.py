@@ -157,10 +157,13 @@ def mariadb() -> Iterator[Server]:
     install = ["mariadb-install-db", "--no-defaults", *as_root, f"--datadir={directory}/data"]
     install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
     subprocess.run(install, check=True, capture_output=True)
+    # Of its own: a server that starts clears other servers' temporary tables from a shared one.
+    (directory / "tmp").mkdir()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = ["mariadbd", "--no-defaults", *as_root, f"--datadir={directory}/data"]
+    command += [f"--tmpdir={directory}/tmp"]
     command += [f"--socket={directory}/s", "--bind-address=127.0.0.1", f"--port={port}"]
     with (directory / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)

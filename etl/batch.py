@@ -53,6 +53,7 @@ class Known(msgspec.Struct):  # a listing makes one of these for every record it
     digest: str
     canonical_digest: str
     missing_since: datetime | None = None
+    position: int | None = None
     #: The rest is looked up for an import only, which must not move a record back.
     current: Record | None = None
     #: When the API last showed the current state.
@@ -67,8 +68,14 @@ class Line(NamedTuple):
     record: Record
     version: int
     last_version: int
+    #: The record's `status`, where its table has such a column.
+    status: str | None = None
     #: Only an import leaves the mark of a record that a listing came without.
     missing_since: datetime | None = None
+    #: The state before, where this batch brought that one too.
+    before: Record | None = None
+    #: Was it said before the current state was? Then nobody knows what it changed.
+    is_older: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ class Touch:
 
     id: str
     digest: str
+    #: Was it missing?
+    is_back: bool = False
 
 
 @dataclass
@@ -84,6 +93,8 @@ class Batch:
     """What one transaction has to write for some records of one resource."""
 
     resource: Resource
+    #: The sources that there are; None where nobody knows.
+    sources: Collection[str] | None = None
     #: Rows of every record that is new or changed, by table.
     rows: dict[Table, list[tuple[Any, ...]]] = field(default_factory=dict)
     created: list[Line] = field(default_factory=list)
@@ -94,6 +105,8 @@ class Batch:
     #: Records that keep their state while a version was added: id to last number given out.
     renumbered: dict[str, int] = field(default_factory=dict)
     touched: list[Touch] = field(default_factory=list)
+    #: Unchanged records that stand elsewhere in their parent's list than they were thought to.
+    moved: list[Record] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     #: How often each thing was seen, and one example of it.
     drift: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
@@ -112,6 +125,9 @@ def read(
     origin: Origin,
     observed_at: datetime | None,
     identifier: str | None = None,
+    *,
+    parent_id: str | None = None,
+    position: int | None = None,
 ) -> Record | Refusal:
     """One record of a page or a file, or why it cannot be one.
 
@@ -132,12 +148,12 @@ def read(
         return Refusal(text, f"not JSON: {error}")
     except RecordError as error:
         return Refusal(text, str(error))
-    return Record(resource.name, identifier, text, origin, observed_at=observed_at)
+    return Record(resource.name, identifier, text, origin, parent_id, position, observed_at)
 
 
-#: What decides that a record needs no further look: its id, digest, source, id space and
-#: `missing_since`.
-Standing = tuple[str, str, str, str, datetime | None]
+#: What decides that a record needs no further look: its id, digest, source, id space,
+#: `missing_since` and place in its parent's list.
+Standing = tuple[str, str, str, str, datetime | None, int | None]
 
 
 def untouched(
@@ -150,7 +166,8 @@ def untouched(
         if isinstance(item, Refusal):
             continue
         source, id_space = item.origin.source, item.origin.id_space
-        if standing.get(item.id) == (item.id, item.digest, source, id_space, None):
+        expected = (item.id, item.digest, source, id_space, None, item.position)
+        if standing.get(item.id) == expected:
             same.add(item.id)
         else:
             other.add(item.id)
@@ -164,14 +181,16 @@ def build(
     same: Collection[str] = (),
     *,
     importing: bool = False,
+    sources: Collection[str] | None = None,
 ) -> Batch:
     """Decide for each record, in order, whether it is new, changed, unchanged, older or refused.
 
     `known` holds the ledger's line of every id that has one, but for those in `same`, which are
-    `untouched`. Raises EtlError when a resource made a row of a table that it does not declare, or
-    one that does not fit its table, which is a mistake in the resource.
+    `untouched`. `sources`: those that the configuration names, where that is known; what belongs to
+    another, which will not come again, is taken over. Raises EtlError when a resource made a row of
+    a table that it does not declare, or one that does not fit its table: a mistake in the resource.
     """
-    batch = Batch(resource)
+    batch = Batch(resource, sources=sources)
     states: dict[str, _State] = {}
     unchanged = 0
     batch.counts["records"] = len(items)
@@ -210,7 +229,12 @@ class _State:
         self.is_settled = False
         #: The current state, once this batch brought one.
         self.record: Record | None = None
+        #: The one before, once this batch brought two.
+        self.before: Record | None = None
+        self.status: str | None = None
         self.rows: list[Row | Drift] = []
+        #: The record with its rows, where it was found at another place than it had.
+        self.moved: Record | None = None
         self.version = known.version if known else 0
         self.last_version = known.last_version if known else 0
         self.superseded = set(known.superseded) if known else set()
@@ -241,23 +265,26 @@ def _take(batch: Batch, state: _State, record: Record, *, importing: bool) -> No
         _become(batch, state, record)
         batch.counts["created"] += 1
         return
-    record, taken_over = _adopt(state, state.origin, record, importing=importing)
+    record, taken_over = _adopt(batch, state, state.origin, record, importing=importing)
     digest, canonical_digest = state.digests()
     if not taken_over and record.digest == digest:
         _found_again(state, importing=importing)
+        _move(batch.resource, state, record, importing=importing)
         batch.counts["unchanged"] += 1
     elif not taken_over and record.canonical_digest == canonical_digest:
         if not importing:  # a file's own spelling would hide the API's from the next sync
             state.touched = record.digest
         _found_again(state, importing=importing)
+        _move(batch.resource, state, record, importing=importing)
         batch.counts["unchanged"] += 1
     elif importing and _is_passed(state, record):
         batch.counts["unchanged"] += 1
     elif importing and _is_older(batch.resource, state, record):
         # Rows are made all the same: what cannot become rows is refused, whenever it was said.
-        _rows(batch.resource, record)
+        status = _status(batch.resource, _rows(batch.resource, record))
         state.last_version += 1
-        batch.versions.append(Line(record, state.last_version, state.last_version))
+        version = state.last_version
+        batch.versions.append(Line(record, version, version, status, is_older=True))
         state.superseded.add(record.canonical_digest)
         batch.counts["older"] += 1
     else:
@@ -266,7 +293,9 @@ def _take(batch: Batch, state: _State, record: Record, *, importing: bool) -> No
         batch.counts["updated"] += 1
 
 
-def _adopt(state: _State, owner: Origin, record: Record, *, importing: bool) -> tuple[Record, bool]:
+def _adopt(
+    batch: Batch, state: _State, owner: Origin, record: Record, *, importing: bool
+) -> tuple[Record, bool]:
     """The record under the source that owns it, and whether another source takes it over."""
     if record.origin.id_space != owner.id_space:
         raise RecordError(
@@ -275,7 +304,8 @@ def _adopt(state: _State, owner: Origin, record: Record, *, importing: bool) -> 
         )
     if record.origin.source == owner.source:
         return record, False
-    if state.is_missing and not importing:
+    is_orphan = batch.sources is not None and owner.source not in batch.sources
+    if (state.is_missing or is_orphan) and not importing:
         return record, True
     return msgspec.structs.replace(record, origin=owner), False
 
@@ -285,12 +315,31 @@ def _become(batch: Batch, state: _State, record: Record) -> None:
     record.canonical_digest  # noqa: B018 - refuse now what cannot be compared later
     record.forget_value()
     if state.record is not None:
-        batch.versions.append(Line(state.record, state.version, state.version))
+        passed = Line(state.record, state.version, state.version, state.status, before=state.before)
+        batch.versions.append(passed)
+    state.before, state.status = state.record, _status(batch.resource, rows)
     if digest := state.digests()[1]:
         state.superseded.add(digest)
     state.last_version += 1
     state.version = state.last_version
-    state.record, state.rows, state.touched = record, rows, None
+    state.record, state.rows, state.touched, state.moved = record, rows, None, None
+
+
+def _move(resource: Resource, state: _State, record: Record, *, importing: bool) -> None:
+    """The API's list says where a record stands; a file says only where it stood in the file."""
+    if importing or record.position is None or state.record is not None or state.known is None:
+        return
+    if record.position != state.known.position:
+        state.rows = _rows(resource, record)
+        state.moved = record
+
+
+def _status(resource: Resource, rows: Iterable[Row | Drift]) -> str | None:
+    place = resource.status_column
+    if place is None:
+        return None
+    main = (row[1] for row in rows if not isinstance(row, Drift) and row[0] is resource.table)
+    return next((values[place] for values in main), None)
 
 
 def _rows(resource: Resource, record: Record) -> list[Row | Drift]:
@@ -348,13 +397,25 @@ def _is_older(resource: Resource, state: _State, record: Record) -> bool:
 def _settle(batch: Batch, identifier: str, state: _State) -> None:
     if state.record is not None:
         missing_since = state.known.missing_since if state.known and state.is_missing else None
-        line = Line(state.record, state.version, state.last_version, missing_since)
+        line = Line(
+            state.record,
+            state.version,
+            state.last_version,
+            state.status,
+            missing_since,
+            state.before,
+        )
         (batch.updated if state.known else batch.created).append(line)
         _collect(batch, state.rows)
     elif state.known is not None and state.last_version != state.known.last_version:
         batch.renumbered[identifier] = state.last_version
+    if state.moved is not None:
+        batch.moved.append(state.moved)
+        _collect(batch, state.rows)
     if state.touched is not None:
-        batch.touched.append(Touch(identifier, state.touched))
+        was_missing = state.known is not None and state.known.missing_since is not None
+        is_back = was_missing and not state.is_missing
+        batch.touched.append(Touch(identifier, state.touched, is_back))
     if state.is_settled:
         batch.settled.append(identifier)
 

@@ -4,6 +4,7 @@ EtlError
 ├── UsageError               a wrong option, file or name: exit 2
 │   ├── ConfigError          settings that cannot work; carries every problem found
 │   └── SchemaOutOfDate      the database is not at this version's schema
+├── TimeIsUp                 the run's own time limit came; the next run goes on
 ├── RecordError              one record cannot become rows; it goes to quarantine
 ├── ApiError                 carries method, path, status and request id where known
 │   ├── TransientApiError    worth another try (408, 409, 429, 5xx, timeout, cut connection)
@@ -56,6 +57,10 @@ class ConfigError(UsageError):
 
 class SchemaOutOfDate(UsageError):
     """The database is not at this version's schema. Run `ftmirror db upgrade`, then try again."""
+
+
+class TimeIsUp(EtlError):
+    """The time limit came; the next run goes on from here."""
 
 
 class RecordError(EtlError):

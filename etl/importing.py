@@ -20,27 +20,19 @@ from sqlalchemy import Engine
 
 from etl import jsontext
 from etl.batch import Refusal, read
+from etl.db.progress import positions
 from etl.db.runs import Tally
 from etl.db.store import utc_now
 from etl.errors import UsageError
 from etl.pipe import Chunk, Progress, RunResult, SourceResult, run
 from etl.record import Origin, Record
-from etl.resource import Resource
+from etl.resource import Parents, Resource
+from etl.resources.jobs import jobs
 
 log = logging.getLogger(__name__)
 
-#: Objects of the same API that are no jobs; this version has no tables for them.
-NOT_MIRRORED = frozenset(
-    {
-        "fine_tuning.job.event",
-        "fine_tuning.job.checkpoint",
-        "checkpoint.permission",
-        "file",
-        "bucket",
-        "organization.costs.result",
-        "organization.project",
-    }
-)
+#: Objects of the same API that this version has no tables for.
+NOT_MIRRORED = frozenset({"bucket", "organization.costs.result"})
 #: The kind of an object that does not say, or says something unknown.
 DEFAULT = "jobs"
 CHUNK = 500
@@ -60,6 +52,8 @@ class Order:
     resource: str | None = None
     #: When the API said all this; None where nobody knows.
     observed_at: datetime | None = None
+    #: The job that events and checkpoints belong to, which events do not say themselves.
+    job: str | None = None
 
 
 class _Head(msgspec.Struct):
@@ -67,6 +61,7 @@ class _Head(msgspec.Struct):
 
 
 _head = msgspec.json.Decoder(_Head)
+_members = msgspec.json.Decoder(dict[str, Any])
 
 
 def import_files(
@@ -95,7 +90,10 @@ def import_files(
                 tallies[kind] = Tally(source.name, kind, now(), is_whole=False)
                 source.tallies.append(tallies[kind])
             items = waiting.pop(kind, [])
-            current.feed(order.resources[kind], [Chunk(items)], tallies[kind], importing=True)
+            if _is_growing(order.resources[kind]):
+                items = _in_their_places(engine, order.resources[kind], items)
+            chunks = [Chunk(items[at : at + CHUNK]) for at in range(0, max(len(items), 1), CHUNK)]
+            current.feed(order.resources[kind], chunks, tallies[kind], importing=True)
 
         try:
             for name in order.files:
@@ -104,7 +102,9 @@ def import_files(
                     if isinstance(item, Refusal):
                         item = replace(item, reason=f"{place}: {item.reason}")
                     waiting.setdefault(kind, []).append(item)
-                    if len(waiting[kind]) >= CHUNK:
+                    # Where they stand is known only once all of them are there.
+                    is_growing = _is_growing(order.resources[kind])
+                    if len(waiting[kind]) >= CHUNK and not is_growing:
                         flush(kind)
         finally:
             for kind in list(waiting) or [order.resource or DEFAULT]:
@@ -133,7 +133,69 @@ def _item(text: bytes, order: Order) -> tuple[str, Record | Refusal]:
     is_other = isinstance(said, str) and said in NOT_MIRRORED - named.keys()
     if order.resource is None and is_other:
         return kind, Refusal(text, f"a {said} is not mirrored by this version")
-    return kind, read(order.resources[kind], text, order.origin, order.observed_at)
+    resource = order.resources[kind]
+    parent_id = None
+    if resource.parents is not None and resource.parents.reads in ("list", "growing list"):
+        parent_id = _parent(text, resource.parents, order.job)
+        if parent_id is None:
+            of_jobs = _is_of_jobs(resource.parents)
+            hint = "say which job it belongs to: --job ID" if of_jobs else "only sync knows that"
+            reason = f"it does not name what it belongs to; {hint}"
+            return kind, Refusal(text, reason, jsontext.item_id(text))
+    elif resource.parents is not None and resource.parents.reads == "content":
+        return kind, Refusal(text, f"{kind} are read from files of another form, which sync does")
+    return kind, read(resource, text, order.origin, order.observed_at, parent_id=parent_id)
+
+
+def _parent(text: bytes, parents: Parents, job: str | None) -> str | None:
+    """What a saved record belongs to: what it says itself, else the job that was named."""
+    said = None
+    if parents.field is not None:
+        try:
+            said = _members.decode(text).get(parents.field)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            said = None
+    if isinstance(said, str) and said:
+        return said
+    return job if _is_of_jobs(parents) else None
+
+
+def _is_of_jobs(parents: Parents) -> bool:
+    return all(column.table is jobs and column.name == "id" for column in parents.columns)
+
+
+def _is_growing(resource: Resource) -> bool:
+    return resource.parents is not None and resource.parents.reads == "growing list"
+
+
+def _in_their_places(
+    engine: Engine, resource: Resource, items: Sequence[Record | Refusal]
+) -> list[Record | Refusal]:
+    """The records with their positions, the oldest first.
+
+    Lists have the newest first, and so have most files; of one second the order of the file counts.
+    What the mirror has keeps its place, the others come after it. A later sync that reads the whole
+    list puts all in the places that the API's own order gives them.
+    """
+    found = [item for item in items if isinstance(item, Record)]
+    refused = [item for item in items if isinstance(item, Refusal)]
+    times = [jsontext.item_time(item.payload) or 0.0 for item in found]
+    if times and times[0] > times[-1]:
+        found, times = found[::-1], times[::-1]
+    order = sorted(range(len(found)), key=times.__getitem__)
+    placed: list[Record | Refusal] = list(refused)
+    known: dict[str, dict[str, int]] = {}
+    following: dict[str, int] = {}
+    for number in order:
+        item = found[number]
+        parent = item.parent_id or ""
+        if parent not in known:
+            known[parent] = positions(engine, resource, parent)
+            following[parent] = max(known[parent].values(), default=-1) + 1
+        place = known[parent].setdefault(item.id, following[parent])
+        following[parent] += place == following[parent]
+        placed.append(msgspec.structs.replace(item, position=place))
+    return placed
 
 
 def _texts(name: str, stdin: IO[bytes] | None) -> Iterator[tuple[str, bytes]]:

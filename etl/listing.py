@@ -17,7 +17,7 @@ from queue import Empty, Full, Queue
 
 from etl.api.client import Client
 from etl.api.clients import Clients
-from etl.api.paging import Page, pages
+from etl.api.paging import UNKNOWN_CURSOR, Page, pages
 from etl.api.seen import Seen
 from etl.errors import ApiError, LongWait
 from etl.ranges import Range, Ranges
@@ -29,12 +29,10 @@ RANGES_EACH = 4
 #: Pages that a range is worth.
 LEAST_PAGES = 5
 #: Pages for each reader that may wait to be taken.
-PAGES_EACH = 4
+PAGES_EACH = 8
 #: Seconds in which a server that is near answers: there is hardly a wait to share, and several
 #: readers would only be in each other's way.
 NEAR = 0.01
-#: How servers refuse a cursor that they do not know.
-_UNKNOWN = (400, 404, 410, 422)
 
 #: Seconds between two looks at whether anybody still listens.
 _PATIENCE = 0.2
@@ -221,15 +219,15 @@ def _may_be_repeated(one: Range) -> bool:
 
 
 def _is_unknown(error: ApiError) -> bool:
-    return error.exchange.status in _UNKNOWN
+    return error.exchange.status in UNKNOWN_CURSOR
 
 
 def _without(seen: Seen, page: Page, *, is_again: bool) -> Page:
     """The page without what came before; an item without an id only where it is read again."""
-    new = [
-        seen.add(name or item) or not (name or is_again)
-        for name, item in zip(page.ids, page.items, strict=True)
-    ]
+    pairs = list(zip(page.ids, page.items, strict=True))
+    new = seen.add_all([name or item for name, item in pairs])
+    if not all(new) and not is_again:
+        new = [one or not name for one, name in zip(new, page.ids, strict=True)]
     if all(new):
         return page
     return replace(page, items=list(compress(page.items, new)), ids=list(compress(page.ids, new)))

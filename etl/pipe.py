@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,10 +18,12 @@ from sqlalchemy import Engine
 from etl.ahead import ahead
 from etl.batch import Refusal
 from etl.db import lease
+from etl.db.frontier import Place
+from etl.db.progress import ParentRead
 from etl.db.runs import Tally
-from etl.db.store import Place, Store, utc_now
+from etl.db.store import Alongside, Store, utc_now
 from etl.db.tables import COUNTS
-from etl.errors import EtlError, LongWait, StoreError
+from etl.errors import EtlError, LongWait, StoreError, TimeIsUp
 from etl.record import Record
 from etl.resource import Resource
 
@@ -31,9 +33,6 @@ log = logging.getLogger(__name__)
 #: likes (`etl.db.bulk.PACE`).
 BATCH_BYTES = 16 * 1024 * 1024
 BATCH_SECONDS = 10.0
-#: How many ids at the head of a list are remembered.
-NEWEST = 20
-
 #: Called after every batch, with how the resource stands.
 Progress = Callable[[Tally], None]
 #: What a list has cost so far, as counts: requests and retries.
@@ -47,12 +46,18 @@ def free() -> Mapping[str, int]:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some records in the order of their list: a page, or a piece of a file."""
+    """Some records in the order of their list: a page, a parent's, or a piece of a file."""
 
-    items: Sequence[Record | Refusal]
-    #: Where the list goes on; None at its end, and for a list that several read at once.
-    cursor: str | None = None
+    items: Sequence[Record | Refusal] = ()
     pages: int = 0
+    #: What becomes true once they are written, in the same transaction.
+    places: Sequence[Place] = ()
+    reads: Sequence[ParentRead] = ()
+    missing: Sequence[str] = ()
+    #: How much more becomes of a byte of these than of a job's.
+    weight: int = 1
+    #: What a person should know of how this was read, as the reason why the run is partial.
+    caveat: str | None = None
 
 
 @dataclass
@@ -63,6 +68,8 @@ class SourceResult:
     #: The reason it could not even begin, if so.
     error: str | None = None
     tallies: list[Tally] = field(default_factory=list)
+    #: Resources that were passed over, each with the reason.
+    skipped: dict[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -82,6 +89,7 @@ class SourceResult:
             "status": self.status,
             "error": self.error or (errors[0] if errors else None),
             "resources": {tally.resource: dict(tally.counts) for tally in self.tallies},
+            "skipped": self.skipped,
         }
 
 
@@ -154,13 +162,16 @@ class Run:
             tally.status, tally.error = "failed", str(error)
             raise
         except EtlError as error:
-            tally.status, tally.error = "failed", str(error)
-            if isinstance(error, LongWait):
-                tally.status = "partial"
-            log.error("%s, %s: %s", tally.source, tally.resource, error)  # noqa: TRY400
+            is_partial = isinstance(error, LongWait | TimeIsUp)
+            tally.status, tally.error = "partial" if is_partial else "failed", str(error)
+            tally.ended_by = error
+            level = logging.WARNING if is_partial else logging.ERROR
+            log.log(level, "%s, %s: %s", tally.source, tally.resource, error)
         else:
-            if tally.error is None:  # of an earlier part of the same list
-                tally.status = "partial" if tally.newly_quarantined else "success"
+            # An earlier part of the same list may have left an error.
+            is_partial = tally.newly_quarantined > 0 or tally.error is not None
+            if tally.status != "failed":
+                tally.status = "partial" if is_partial else "success"
         tally.counts.update(meter())
         tally.finished_at = self.store.now()
         self.store.note(tally)
@@ -176,46 +187,44 @@ class Run:
         importing: bool,
     ) -> None:
         waiting: list[Record | Refusal] = []
+        alongside = Alongside()
         size = 0
         written_at = time.monotonic()
-        newest: tuple[str, ...] | None = None
-        cursor: str | None = None
 
-        def flush(*, is_done: bool) -> None:
-            nonlocal waiting, size, written_at
-            place = None
-            if not importing and tally.is_whole:
-                place = Place(
-                    tally.source, resource.name, tally.started_at, cursor, newest or (), is_done
-                )
-            batch, waiting, size = waiting, [], 0
+        def flush() -> None:
+            nonlocal waiting, alongside, size, written_at
+            batch, beside = waiting, alongside
+            waiting, alongside, size = [], Alongside(), 0
             tally.counts.update(meter())
-            self.store.apply(resource, batch, tally, place=place, importing=importing)
+            self.store.apply(resource, batch, tally, alongside=beside, importing=importing)
             written_at = time.monotonic()
             self.progress(tally)
 
         try:
             for chunk in chunks:
-                if newest is None:
-                    ids = [item.id for item in chunk.items if isinstance(item, Record)]
-                    newest = tuple(ids[:NEWEST])
                 waiting.extend(chunk.items)
-                size += sum(len(item.payload) for item in chunk.items)
-                cursor = chunk.cursor
+                alongside.places += chunk.places
+                alongside.reads += chunk.reads
+                alongside.missing += chunk.missing
+                size += chunk.weight * sum(len(item.payload) for item in chunk.items)
+                if chunk.caveat is not None:
+                    log.warning("%s, %s: %s", tally.source, tally.resource, chunk.caveat)
+                    tally.error = chunk.caveat
                 tally.read += len(chunk.items)
                 tally.counts["pages"] += chunk.pages
                 self.progress(tally)
                 is_late = time.monotonic() - written_at >= BATCH_SECONDS
-                is_full = len(waiting) >= self.store.pace.records or size >= BATCH_BYTES
-                if is_full or is_late:
-                    flush(is_done=False)
+                pace = self.store.pace.records
+                is_full = max(len(waiting), len(alongside.reads)) >= pace
+                if is_full or size >= BATCH_BYTES or is_late:
+                    flush()
         except StoreError:
             raise
         except EtlError:
-            if waiting:
-                flush(is_done=False)
+            if waiting or alongside != Alongside():
+                flush()
             raise
-        flush(is_done=True)
+        flush()
 
 
 @contextmanager
@@ -225,15 +234,18 @@ def run(
     command: str,
     progress: Progress,
     now: Callable[[], datetime] = utc_now,
+    sources: Collection[str] | None = None,
 ) -> Iterator[Run]:
     """A run under the lease, from its first line in the log to its last.
+
+    `sources`: those that the configuration names, where that is known.
 
     Raises LeaseHeld where another writer is at work, StoreError where the database fails.
     """
     began = time.monotonic()
     result = RunResult(mode)
     with lease.hold(engine, command) as held:
-        store = Store(engine, held.fence, now)
+        store = Store(engine, held.fence, now, sources)
         result.run_id = store.begin(mode)
         try:
             yield Run(store, result, progress)
@@ -241,7 +253,7 @@ def run(
             _close_as_failed(store, result, error)
             raise
         result.seconds = time.monotonic() - began
-        store.end(result.status, result.error, result.counts)
+        store.end(result.status, result.error, result.counts, result.mode)
 
 
 def _close_as_failed(store: Store, result: RunResult, error: BaseException) -> None:
@@ -259,6 +271,6 @@ def _close_as_failed(store: Store, result: RunResult, error: BaseException) -> N
                     tally.status, tally.error = "failed", what
                 tally.finished_at = tally.finished_at or store.now()
                 store.note(tally)
-        store.end("failed", what, result.counts)
+        store.end("failed", what, result.counts, result.mode)
     except StoreError as second:
         log.debug("the run could not be closed: %s", second)

@@ -78,8 +78,14 @@ class Record(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def canonical_digest(self) -> str:
-        """Of the value, the parent and the project: equal means nothing changed."""
-        return self._digest(self._decoded[1])
+        """Of the value, the parent and the project: equal means nothing changed.
+
+        Of the bytes where they are no JSON, as a result file's are not.
+        """
+        try:
+            return self._digest(self._decoded[1])
+        except RecordError:
+            return self.digest
 
     def _digest(self, text: bytes) -> str:
         digest = blake2b(text, digest_size=16)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ class Standing:
     resource: str
     records: int
     missing: int
-    #: When the last sync that read the whole list with success had begun; None for never.
+    #: When the last sync had begun that was not narrowed and brought it in step; None for never.
     synced_at: datetime | None
     #: Seconds since then.
     age_seconds: float | None
@@ -41,22 +41,26 @@ class Status:
     totals: dict[str, int]
     #: Kinds of drift seen so far.
     drift: int
-    #: The sources that the configuration names; the mirror may know others, of before.
-    configured: tuple[str, ...] = ()
+    #: The sources and resources that a sync reads; the mirror may know others, of before.
+    configured: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def oldest_age(self) -> float | None:
-        """Seconds since the stalest list of a configured source was read whole; None: one never."""
-        ages = [one.age_seconds for one in self.standings if one.source in self.configured]
+        """Seconds since the stalest resource of a configured source was read; None: one never."""
+        ages = [
+            one.age_seconds
+            for one in self.standings
+            if (one.source, one.resource) in self.configured
+        ]
         known = [age for age in ages if age is not None]
         return max(known) if known and len(known) == len(ages) else None
 
     def stale(self, max_age: float) -> list[Standing]:
-        """The lists of configured sources that were not read whole for so many seconds."""
+        """The resources of configured sources that were not read for so many seconds."""
         return [
             one
             for one in self.standings
-            if one.source in self.configured
+            if (one.source, one.resource) in self.configured
             and (one.age_seconds is None or one.age_seconds > max_age)
         ]
 
@@ -87,10 +91,9 @@ def past_runs(engine: Engine, limit: int) -> list[dict[str, Any]]:
     return [{**run, "resources": parts.get(run["id"], [])} for run in found]
 
 
-def status(
-    engine: Engine, sources: Sequence[str], resources: Sequence[str], now: datetime
-) -> Status:
-    """How each configured source stands, and each other one that the mirror knows."""
+def status(engine: Engine, configured: Iterable[tuple[str, str]], now: datetime) -> Status:
+    """How each configured source and resource stands, and each other one that the mirror knows."""
+    expected = frozenset(configured)
     with database_errors(), engine.connect() as connection:
         held = _count(connection, records.c.source, records.c.resource)
         gone = _count(
@@ -105,8 +108,7 @@ def status(
         whole = _whole_since(connection)
         last = _last_lines(connection)
         kinds = connection.scalar(select(func.count()).select_from(drift)) or 0
-    pairs = {(source, resource) for source in sources for resource in resources}
-    pairs |= held.keys() | bad.keys() | last.keys()
+    pairs = expected | held.keys() | bad.keys() | last.keys()
     standings = []
     for source, resource in sorted(pairs):
         synced_at = whole.get((source, resource))
@@ -127,14 +129,14 @@ def status(
     totals: dict[str, int] = {}
     for (_, resource), count in held.items():
         totals[resource] = totals.get(resource, 0) + count
-    return Status(standings, totals, kinds, tuple(sources))
+    return Status(standings, totals, kinds, expected)
 
 
 def totals(counts: dict[str, int]) -> str:
     """What a run did, as a person would say it: `1,000 created, 20 updated`."""
     named = [name for name in COUNTS if name not in ("pages", "requests", "retries", "records")]
     said = [f"{counts[name]:,} {name}" for name in named if counts[name]]
-    return ", ".join(said) or "no records"
+    return ", ".join(said) or "nothing new"
 
 
 def _count(connection: Connection, *columns: Any) -> dict[tuple[str, str], int]:

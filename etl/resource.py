@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Table
+from sqlalchemy import Column, ColumnElement, Table
 
+from etl.db.tables import ID_LENGTH
 from etl.errors import EtlError
 from etl.fields import Drift
 from etl.record import Record
@@ -49,18 +51,52 @@ def no_progress(record: Record) -> int:  # noqa: ARG001
     return 0
 
 
+#: What one request path of a resource answers.
+#: `list`: all of a parent's records, read anew each time.
+#: `growing list`: the same, newest first, read only to where it was read before; its records get
+#: a `position`.
+#: `item`: one record.
+#: `content`: one record whose payload is whatever bytes came, its id the value asked for.
+Reads = Literal["list", "growing list", "item", "content"]
+
+#: How long a parent is asked for what hangs off it.
+#: `settled`: while it is open, and until a read that began a while after its end.
+#: `final`: until the record that came is final.
+#: `daily`: for ever, at most once in `full_every`.
+Until = Literal["settled", "final", "daily"]
+
+
+@dataclass(frozen=True)
+class Parents:
+    """What a resource's records are asked for by: a request path for each value of some columns."""
+
+    #: Columns that hold the values; their tables have `source`, or `job_id` for a job that has it.
+    columns: tuple[Column[Any], ...]
+    reads: Reads
+    until: Until
+    #: The column beside the value that names the record's parent; of a list it is the value itself.
+    owner: Column[Any] | None = None
+    #: When the parent came to its end, NULL while it goes on. For `settled`.
+    ended_at: ColumnElement[datetime | None] | None = None
+    #: The column of the resource's own table that names the parent. For a `growing list`.
+    named_by: Column[Any] | None = None
+    #: The field in which a record itself names its parent, if it does: a saved one needs no more.
+    field: str | None = None
+
+
 @dataclass(frozen=True)
 class Resource:
-    """A kind of record: where it is listed, its tables, and how one record becomes rows."""
+    """A kind of record: where it is read, its tables, and how one record becomes rows."""
 
     #: Its name in commands, in the ledger and in reports.
     name: str
-    #: What the API writes under `object` in each of its records.
+    #: What the API writes under `object` in each of its records; '' where it writes nothing.
     object: str
-    #: Path of the list, one of `etl.api.paths`.
+    #: Where its records are read, one of `etl.api.paths`; to be filled where it has parents.
     path: str
-    #: The table with one row a record, keyed by the record's id.
-    table: Table
+    #: The table with one row a record, keyed by the record's id; None where a record has no row of
+    #: its own.
+    table: Table | None
     #: One record to its rows, main row first, and what was noted on the way. Pure.
     #: Raises RecordError for a record that cannot become rows.
     rows: Callable[[Record], Iterable[Row | Drift]]
@@ -70,14 +106,28 @@ class Resource:
     is_final: Callable[[Record], bool] = never_final
     #: How far along a state is, higher later: decides between two states of no known time.
     progress: Callable[[Record], int] = no_progress
+    #: What it hangs off; None for a list of its own.
+    parents: Parents | None = None
+    #: Where one record is read by its id, and which rows may still change at a given time: those
+    #: are read again though the list is only read to where it was read before.
+    item_path: str | None = None
+    open_rows: Callable[[datetime], ColumnElement[bool]] | None = None
 
     @property
     def tables(self) -> tuple[Table, ...]:
         """Its tables, main first."""
-        return (self.table, *self.owned)
+        return (*([] if self.table is None else [self.table]), *self.owned)
+
+    @cached_property
+    def status_column(self) -> int | None:
+        """Where a row of its table has the record's status, if it has one."""
+        names = [] if self.table is None else self.table.columns.keys()
+        return names.index("status") if "status" in names else None
 
     @cached_property
     def id_length(self) -> int:
         """Longest id that its key takes, in characters."""
+        if self.table is None:
+            return ID_LENGTH
         length: int = getattr(self.table.c.id.type, "length")  # noqa: B009 - types differ by table
         return length

@@ -13,6 +13,10 @@ down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
 
+# What `etl.db.views.digest()` says of the views made at this revision: a changed view needs a new
+# revision, or databases that are at this one would keep the old view.
+VIEWS = ""
+
 
 def upgrade() -> None:
     ${upgrades if upgrades else "pass"}

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, MetaData, String, Table, insert
 from sqlalchemy.schema import Column
 
-from etl.db import lease, migrate
+from etl.db import lease, migrate, views
 from etl.db.engine import open_engine
 from etl.db.tables import metadata
 from etl.resources import discover
@@ -83,6 +83,7 @@ def make_schema(url: str) -> Engine:
     version.create(engine)
     with engine.begin() as connection:
         connection.execute(insert(version).values(version_num=migrate.head()))
+        views.create(connection)
     return engine
 
 

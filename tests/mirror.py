@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -15,6 +17,7 @@ from sqlalchemy import Engine, Table, event, select
 from etl import importing
 from etl import sync as syncing
 from etl.db import bulk
+from etl.db.store import utc_now
 from etl.db.tables import metadata
 from etl.pipe import RunResult
 from etl.record import Origin
@@ -23,7 +26,7 @@ from etl.settings import Secret, Source
 from etl.simulator import Simulator
 
 #: What a run may write even when nothing changed.
-BOOKKEEPING = {"sync_runs", "sync_resource_runs", "frontiers", "leases"}
+BOOKKEEPING = {"sync_runs", "sync_resource_runs", "frontiers", "child_progress", "leases"}
 ORIGIN = Origin("default", "openai", "openai")
 
 
@@ -36,10 +39,24 @@ def source_of(simulator: Simulator, **changes: Any) -> Source:
     return Source(**{**given, **changes})
 
 
-def sync(engine: Engine, *sources: Source, narrowing: Sequence[tuple[str, str]] = ()) -> RunResult:
+def sync(
+    engine: Engine,
+    *sources: Source,
+    resources: Iterable[str] = ("jobs",),
+    mode: str = "full",
+    now: Callable[[], datetime] = utc_now,
+    clock: Callable[[], float] = time.monotonic,
+    **order: Any,
+) -> RunResult:
     """One run over these sources; retries do not really wait."""
-    order = syncing.Order(sources, list(discover().values()), narrowing)
-    return syncing.sync(engine, order, lambda _: None, sleep=lambda _: None)
+    known = discover()
+    chosen = [known[name] for name in known if name in set(resources)]
+    wanted = syncing.Order(sources, chosen, mode=mode, **order)
+    return syncing.sync(engine, wanted, lambda _: None, sleep=lambda _: None, now=now, clock=clock)
+
+
+#: What can be read with a project's key.
+EVERYTHING = ("jobs", "events", "checkpoints", "files", "metrics")
 
 
 def import_objects(

@@ -69,8 +69,11 @@ def _run_mariadb(directory: Path) -> Iterator[str]:
     install = ["mariadb-install-db", "--no-defaults", *as_root, f"--datadir={directory}/data"]
     install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
     subprocess.run(install, check=True, capture_output=True)
+    # Of its own: a server that starts clears other servers' temporary tables from a shared one.
+    (directory / "tmp").mkdir()
     port = free_port()
     command = ["mariadbd", "--no-defaults", *as_root, f"--datadir={directory}/data"]
+    command += [f"--tmpdir={directory}/tmp"]
     command += [f"--socket={directory}/s", "--bind-address=127.0.0.1", f"--port={port}"]
     command += [f"--pid-file={directory}/pid", "--innodb-flush-log-at-trx-commit=0"]
     with (directory / "log").open("wb") as log:

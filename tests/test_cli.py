@@ -64,7 +64,12 @@ def test_with_only_a_key_set_sync_makes_the_mirror(
     assert first.code == 0
     answer = first.json
     assert isinstance(answer["seconds"], float)
-    assert {**answer, "seconds": 0} == {
+    (source,) = json.loads(first.out)["sources"]
+    read = {"events": 7775, "files": 224, "metrics": 70, "checkpoints": 147}
+    others = {name: source["resources"].pop(name) for name in read}
+    assert {name: counts["created"] for name, counts in others.items()} == read
+    assert {name: counts["records"] for name, counts in others.items()} == read
+    assert {**answer, "seconds": 0, "sources": [source]} == {
         "run_id": 1,
         "status": "success",
         "mode": "full",
@@ -88,6 +93,10 @@ def test_with_only_a_key_set_sync_makes_the_mirror(
                         "quarantined": 0,
                     }
                 },
+                "skipped": {
+                    "projects": "no admin key (OPENAI_ADMIN_KEY)",
+                    "checkpoint_permissions": "no admin key (OPENAI_ADMIN_KEY)",
+                },
             }
         ],
     }
@@ -97,7 +106,14 @@ def test_with_only_a_key_set_sync_makes_the_mirror(
     assert (tmp_path / "ftmirror.db").stat().st_mode & 0o777 == 0o600
     second = call("sync")
     assert (second.code, second.err) == (0, "")
-    assert re.fullmatch(r"run 2: success in \d\.\d s\n  jobs: 120 unchanged\n", second.out)
+    # A page of jobs, and the two open ones further down.
+    assert re.fullmatch(
+        r"run 2: success in \d\.\d s\n"
+        r"  jobs: 102 unchanged\n"
+        r"(  (events|files|metrics|checkpoints): nothing new\n){4}"
+        r"  projects, checkpoint_permissions: skipped, no admin key \(OPENAI_ADMIN_KEY\)\n",
+        second.out,
+    )
 
 
 def test_a_dry_run_says_what_would_change_and_writes_nothing(
@@ -197,7 +213,24 @@ def test_an_event_is_not_taken_for_a_job(call: Call, tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_text(event)
     answer = call("import", "events.jsonl")
     assert answer.code == 3
-    assert "a fine_tuning.job.event is not mirrored by this version" in answer.err
+    assert "quarantined: events ftevent-1: events.jsonl, line 1: it does not name" in answer.err
+    assert "events: 1 quarantined" in answer.out
+    assert "jobs" not in answer.out
+
+
+def test_an_event_is_taken_for_the_job_that_is_named(call: Call, tmp_path: Path) -> None:
+    event = '{"object":"fine_tuning.job.event","id":"ftevent-1","created_at":1700000000}'
+    (tmp_path / "events.jsonl").write_text(event)
+    answer = call("import", "events.jsonl", "--job", "ftjob-1")
+    assert answer.code == 0
+    assert "events: 1 created" in answer.out
+
+
+def test_a_day_of_costs_is_not_taken_for_a_job(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "costs.jsonl").write_text('{"object":"bucket","start_time":1700000000}')
+    answer = call("import", "costs.jsonl")
+    assert answer.code == 3
+    assert "a bucket is not mirrored by this version" in answer.err
 
 
 def test_status_tells_freshness_and_a_monitor_its_exit_code(
@@ -210,7 +243,13 @@ def test_status_tells_freshness_and_a_monitor_its_exit_code(
     assert max(map(len, fresh.out.splitlines())) <= 80
     assert call("status", "--max-age", "0s").code == 5
     answer = call("status", "--json").json
-    assert answer["totals"] == {"jobs": 120}
+    assert answer["totals"] == {
+        "jobs": 120,
+        "events": 7775,
+        "files": 224,
+        "metrics": 70,
+        "checkpoints": 147,
+    }
 
 
 def test_an_import_makes_no_list_fresh(call: Call, tmp_path: Path) -> None:
@@ -220,8 +259,8 @@ def test_an_import_makes_no_list_fresh(call: Call, tmp_path: Path) -> None:
 
 
 def test_runs_lists_what_was_done(call: Call, simulator: Simulator) -> None:
-    call("sync")
-    call("sync")
+    call("sync", "--resource", "jobs", "--mode", "full")
+    call("sync", "--resource", "jobs", "--mode", "full")
     shown = call("runs")
     assert shown.code == 0
     assert [line.split()[0] for line in shown.out.splitlines()] == ["run", "2", "1"]
@@ -248,14 +287,16 @@ def test_check_says_what_works_and_what_does_not(
 
 
 def test_the_schema_can_be_moved_and_looked_at(call: Call) -> None:
-    assert call("db", "current").out == "no schema yet (this version's is 0001)\n"
-    assert call("db", "upgrade").out == "schema 0001\n"
-    assert call("db", "upgrade").out == "schema 0001: nothing to do\n"
+    assert call("db", "current").out == "no schema yet (this version's is 0003)\n"
+    assert call("db", "upgrade").out == "schema 0003\n"
+    assert call("db", "upgrade").out == "schema 0003: nothing to do\n"
     assert call("db", "check").out == "the tables are as this version declares them\n"
-    assert "0001" in call("db", "history").out
+    history = call("db", "history").out
+    assert "0001" in history
+    assert "0003" in history
     assert "CREATE TABLE jobs (" in call("db", "upgrade", "--sql").out
     assert call("db", "downgrade", "base").code == 0
-    assert call("db", "current").out == "no schema yet (this version's is 0001)\n"
+    assert call("db", "current").out == "no schema yet (this version's is 0003)\n"
 
 
 def test_a_server_database_waits_for_db_upgrade(
@@ -281,8 +322,18 @@ def test_auto_upgrade_migrates_a_server_database(
 def test_the_demo_needs_nothing_and_says_where_the_mirror_is(call: Call, tmp_path: Path) -> None:
     answer = call("demo", "--jobs", "60")
     assert answer.code == 0
-    assert re.search(r"run 1: success in \d\.\d s, 1 requests?: 60 created", answer.out)
-    assert re.search(r"run 2: success in \d\.\d s, 1 requests?: 60 unchanged", answer.out)
+    first, second = answer.out.split("  run 2: success in ")
+    assert re.search(
+        r"  run 1: success in \d\.\d s, [\d,]+ requests\n    jobs: 60 created\n", first
+    )
+    assert "    jobs: 60 unchanged\n    events: nothing new\n" in second
+    with sqlite3.connect(tmp_path / "ftmirror-demo.db") as mirror:
+        (records,) = mirror.execute("SELECT count(*) FROM records").fetchone()
+        assert mirror.execute("SELECT count(*) FROM jobs").fetchone() == (60,)
+        assert mirror.execute("SELECT count(*) > 0 FROM job_events").fetchone() == (1,)
+    mirror.close()
+    said = re.findall(r"    \w+: ([\d,]+) created\n", first)
+    assert sum(int(one.replace(",", "")) for one in said) == records
     assert str(tmp_path / "ftmirror-demo.db") in answer.out
     again = call("demo", "--jobs", "60")
     assert again.code == 0
@@ -325,7 +376,7 @@ def test_a_source_that_is_no_longer_configured_makes_nothing_stale(
     )
     stale = call("status", "--max-age", "1h")
     assert stale.code == 5
-    assert "new, jobs: never read whole" in stale.err
+    assert "new, jobs: never in step" in stale.err
     call("sync")
     assert call("status", "--max-age", "1h").code == 0
 
@@ -359,11 +410,11 @@ def test_check_sees_tables_that_were_changed(
 ) -> None:
     call("sync")
     with sqlite3.connect(tmp_path / "ftmirror.db") as database:
-        database.execute("ALTER TABLE jobs DROP COLUMN eval_id")
+        database.execute("ALTER TABLE jobs DROP COLUMN usage_metrics")
     database.close()
     answer = call("check")
     assert answer.code == 1
-    assert "failed  schema: at 0001, but the tables were changed" in answer.out
+    assert "failed  schema: at 0003, but the tables were changed" in answer.out
     assert call("db", "check").code == 5
 
 
@@ -372,7 +423,7 @@ def test_a_downgrade_of_a_mirror_with_records_asks_for_a_word(
 ) -> None:
     assert call("db", "downgrade", "base").code == 2
     assert list(tmp_path.glob("*.db")) == []
-    call("sync")
+    call("sync", "--resource", "jobs")
     answer = call("db", "downgrade", "base")
     assert answer.code == 2
     assert "the mirror holds 120 records" in answer.err

@@ -24,7 +24,8 @@ def test_the_option_goes_before_the_configuration_and_that_before_the_default(
 
     def at_once(*words: str, wanted: int = 1) -> int:
         moving.most_at_once, moving.wanted_at_once = 0, wanted
-        assert etl.cli.main(["sync", "--progress", "none", *words]) == 0
+        listing = ["sync", "--resource", "jobs", "--mode", "full", "--progress", "none"]
+        assert etl.cli.main([*listing, *words]) == 0
         return moving.most_at_once
 
     with serve(moving.answer) as server:

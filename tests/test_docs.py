@@ -2,8 +2,8 @@
 
 `console` blocks are run in order, as one shell session; `sql` blocks on each kind of database, with
 their answer in the `text` block below; `toml` blocks are loaded; `sh` and `cron` lines, which need
-a real key or server, are at least parsed. `python -m tests.test_docs` writes what is really printed
-into the README.
+a real key or server, are at least parsed. The same goes for the page of views. `python -m
+tests.test_docs` writes what is really printed into both.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,7 @@ from sqlalchemy import text
 
 from etl.cli import main
 from etl.cli.group import COMMANDS, LazyGroup, ftmirror
-from etl.db import migrate
+from etl.db import migrate, views
 from etl.db.engine import open_engine
 from etl.db.tables import lease_metadata, metadata
 from etl.resources import discover
@@ -34,7 +35,8 @@ from etl.simulator import Simulator, World
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
+VIEWS = (ROOT / "docs" / "views.md").read_text(encoding="utf-8")
+DOCUMENTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/views.md")
 
 #: Where the README pretends to be, and the port it speaks of.
 FOLDER, PORT = "/home/you/ftmirror", "8080"
@@ -44,7 +46,7 @@ _FENCE = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, its text, and where the text stands in the README."""
+    """A fenced block: its language, its text, and where the text stands in its document."""
 
     language: str
     body: str
@@ -52,7 +54,12 @@ class Block:
     end: int
 
 
-BLOCKS = [Block(match[1], match[2], *match.span(2)) for match in _FENCE.finditer(README)]
+def fenced(content: str) -> list[Block]:
+    return [Block(match[1], match[2], *match.span(2)) for match in _FENCE.finditer(content)]
+
+
+BLOCKS = fenced(README)
+VIEW_BLOCKS = fenced(VIEWS)
 
 
 def blocks(*languages: str) -> list[Block]:
@@ -109,7 +116,7 @@ def port(url: str) -> str:
 
 def printed(folder: Path) -> list[str]:
     """Each console block as it would read if the README were written now."""
-    with Simulator(World(1, 1000)) as simulator:
+    with Simulator(World(1, 300)) as simulator:
         answers = iter(session(simulator.url, folder))
     return [
         "".join(f"$ {command}\n{next(answers)}" for command in commands(block.body))
@@ -118,8 +125,9 @@ def printed(folder: Path) -> list[str]:
 
 
 def still(shown: str) -> str:
-    """Without what differs from run to run: times and durations."""
-    shown = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "<time>", shown)
+    """Without what differs from run to run: times, durations, and how far a slow run is."""
+    shown = re.sub(r"^\S+, \w+: [\d,]+ records so far\n", "", shown, flags=re.MULTILINE)
+    shown = re.sub(r"\d{4}-\d\d-\d\d( at)? \d\d:\d\d:\d\d", "<time>", shown)
     return re.sub(r"\b\d+(\.\d+)? s\b *", "<duration> ", shown)
 
 
@@ -136,7 +144,7 @@ def answer(url: str, query: str) -> str:
     engine = open_engine(url)
     with engine.connect() as connection:
         found = connection.execute(text(query))
-        rows = [[str(value) for value in row] for row in found]
+        rows = [["" if value is None else str(value) for value in row] for row in found]
         names = list(found.keys())
     engine.dispose()
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
@@ -145,9 +153,31 @@ def answer(url: str, query: str) -> str:
     return "".join(f"{line.rstrip()}\n" for line in padded)
 
 
-def answered() -> list[tuple[Block, Block]]:
+def answered(found: list[Block]) -> list[tuple[Block, Block]]:
     """Each query with the block of its answer, which follows at once."""
-    return [(query, shown) for query, shown in pairwise(BLOCKS) if query.language == "sql"]
+    return [(query, shown) for query, shown in pairwise(found) if query.language == "sql"]
+
+
+def answers(url: str) -> Iterator[tuple[Block, str]]:
+    """Each block of an answer with what is answered now; `url` is the demo's mirror."""
+    for query, shown in answered(BLOCKS):
+        yield shown, answer(url, query.body)
+    # What the page of views imports on the way, it imports after the demo.
+    for block, following in pairwise(VIEW_BLOCKS):
+        if block.language == "sh":
+            for call in calls_in(block.body):
+                assert main([*call, "--quiet", "--database-url", url]) == 0
+        elif block.language == "sql":
+            yield following, answer(url, block.body)
+
+
+def calls_in(body: str) -> list[list[str]]:
+    """The words of each line behind `ftmirror`; files are those of the checkout."""
+    found = [shlex.split(line)[1:] for line in body.splitlines()]
+    return [
+        [str(ROOT / word) if word.startswith("tests/") else word for word in words]
+        for words in found
+    ]
 
 
 def test_queries_answer_alike_on_every_database(empty_database: str) -> None:
@@ -155,10 +185,11 @@ def test_queries_answer_alike_on_every_database(empty_database: str) -> None:
     migrate.upgrade(engine)
     engine.dispose()
     assert main(["demo", "--database-url", empty_database]) == 0
-    assert len(answered()) == len(blocks("text"))
-    for query, shown in answered():
-        assert shown.language == "text"
-        assert answer(empty_database, query.body) == shown.body
+    for found in (BLOCKS, VIEW_BLOCKS):
+        count = sum(block.language == "text" for block in found)
+        assert [shown.language for _, shown in answered(found)] == ["text"] * count
+    for shown, said in answers(empty_database):
+        assert said == shown.body
 
 
 # Settings and commands
@@ -221,6 +252,16 @@ def test_every_table_is_in_the_table_of_tables() -> None:
     assert set(re.findall(r"`(\w+)`", firsts)) == names
 
 
+def test_every_view_is_in_the_table_of_views_and_has_a_section_with_a_query() -> None:
+    section = README.partition("\n## Views")[2].partition("\n## ")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == views.names()
+    parts = re.split(r"^## `(\w+)`\n\n", VIEWS, flags=re.MULTILINE)[1:]
+    assert sorted(parts[::2]) == views.names()
+    for name, part in zip(parts[::2], parts[1::2], strict=True):
+        assert part.splitlines()[0] == views.summary(name)
+        assert any(re.search(rf"\b{name}\b", block.body) for block in fenced(part))
+
+
 def test_every_make_target_explains_itself_and_those_that_are_named_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE))
@@ -235,10 +276,11 @@ def test_every_make_target_explains_itself_and_those_that_are_named_exist() -> N
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_files_that_a_document_names_are_there(document: str) -> None:
     content = (ROOT / document).read_text(encoding="utf-8")
+    folder = (ROOT / document).parent
     links = re.findall(r"\]\((?!https?://)([^)#]+)\)", content)
     paths = re.findall(r"`((?:etl|tests|tools|config|migrations)/[\w./]*)`", content)
-    for path in links + paths:
-        assert (ROOT / path).exists(), path
+    for path in [*(folder / link for link in links), *(ROOT / path for path in paths)]:
+        assert path.exists(), path
 
 
 # What the set-up installs
@@ -274,17 +316,17 @@ def test_an_extra_that_is_not_there_is_refused_by_name() -> None:
 
 
 def rewrite() -> None:
-    """Put what is really printed into the README, where it differs in more than times."""
+    """Put what is really printed into the documents, where it differs in more than times."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         new = dict(zip(blocks("console"), printed(folder), strict=True))
-        url = f"sqlite:///{folder / 'ftmirror-demo.db'}"
-        new |= {shown: answer(url, query.body) for query, shown in answered()}
-    content = README
-    for block in reversed(BLOCKS):
-        if block in new and still(new[block]) != still(block.body):
-            content = content[: block.start] + new[block] + content[block.end :]
-    (ROOT / "README.md").write_text(content, encoding="utf-8")
+        new |= dict(answers(f"sqlite:///{folder / 'ftmirror-demo.db'}"))
+    for path, old, found in (("README.md", README, BLOCKS), ("docs/views.md", VIEWS, VIEW_BLOCKS)):
+        content = old
+        for block in reversed(found):
+            if block in new and still(new[block]) != still(block.body):
+                content = content[: block.start] + new[block] + content[block.end :]
+        (ROOT / path).write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":

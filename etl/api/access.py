@@ -9,6 +9,7 @@ from etl.api import paths, providers
 from etl.api.client import Client
 from etl.api.paging import pages
 from etl.errors import ApiError, ConfigError, Exchange
+from etl.settings import Source
 
 
 @dataclass(frozen=True)
@@ -39,3 +40,11 @@ def check_access(client: Client, path: str, *, params: Iterable[tuple[str, str]]
     rest = "." if page.items else ", and is empty."
     sentence = f"{path} can be read with the key from {key.origin}{rest}"
     return Access(path, ok=True, sentence=sentence, exchange=page.exchange)
+
+
+def has_key(source: Source, path: str) -> bool:
+    """Does the source name a key for this path? What needs an admin key is passed over without one.
+
+    A project's key is always needed; one that is missing is to be heard of.
+    """
+    return paths.find(path).key != "admin" or source.admin_key.is_named

@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import requests
 from requests.auth import AuthBase
@@ -50,6 +51,9 @@ class Answer:
     content_type: str = ""
 
 
+#: A path, what is accepted, and the headers of the provider: one request, whatever its query.
+_Occasion = tuple[str, str, providers.Pairs]
+
 #: Told before each wait: what failed, the wait in seconds, how many tries there were.
 OnRetry = Callable[[TransientApiError, float, int], None]
 
@@ -85,6 +89,8 @@ class Client:
         self._rested_until = 0.0
         self._on_retry = on_retry
         self._session = requests.Session()
+        #: The last request, and for what it was made but for its query.
+        self._last: tuple[_Occasion, requests.PreparedRequest, str] | None = None
         #: What the environment says of proxies and certificates, once it was asked.
         self._settings: Mapping[str, Any] | None = None
         self._policy = retry.policy(
@@ -127,19 +133,13 @@ class Client:
         dress: providers.Dress,
         query: list[tuple[str, str]],
     ) -> Answer:
-        request = requests.Request(
-            "GET",
-            self.source.base_url.rstrip("/") + path,
-            params=query,
-            headers={"Accept": endpoint.accept, "User-Agent": f"ftmirror/{etl.__version__}"},
-            auth=_Headers(dress.headers),
-        )
+        occasion = (path, endpoint.accept, dress.headers)
         exchange = Exchange(path)
         self._gate.wait(self._rested_until)
         began = time.perf_counter()
         self.requests += 1
         try:
-            with self._send(request) as response:
+            with self._send(self._request(occasion, query)) as response:
                 exchange = self._exchange(path, response)
                 if response.status_code in _GOOD:
                     body = self._read(response, exchange)
@@ -162,9 +162,29 @@ class Client:
         # Raised out here, so that no link leads to an exception whose text may hold a secret.
         raise error
 
-    def _send(self, request: requests.Request) -> requests.Response:
+    def _request(
+        self, occasion: _Occasion, query: list[tuple[str, str]]
+    ) -> requests.PreparedRequest:
+        """The request with this query; the rest of it is made once for all pages of a list."""
+        path, accept, headers = occasion
+        last = self._last  # a reader that was left behind may still use this client
+        if last is None or last[0] != occasion:
+            plain = requests.Request(
+                "GET",
+                self.source.base_url.rstrip("/") + path,
+                headers={"Accept": accept, "User-Agent": f"ftmirror/{etl.__version__}"},
+                auth=_Headers(headers),
+            )
+            prepared = self._session.prepare_request(plain)
+            last = self._last = occasion, prepared, prepared.url or ""
+        _, prepared, url = last
+        # A base URL has no query of its own (`server_problem`).
+        prepared = prepared.copy()
+        prepared.url = f"{url}?{urlencode(query)}" if query else url
+        return prepared
+
+    def _send(self, prepared: requests.PreparedRequest) -> requests.Response:
         """Send to the adapter itself: no redirects, no cookies; proxies and CA as users expect."""
-        prepared = self._session.prepare_request(request)
         url = prepared.url or ""
         settings = self._settings
         if settings is None:  # reading the environment takes as long as the rest of a request
@@ -198,7 +218,8 @@ class Client:
     def _exchange(self, path: str, response: requests.Response) -> Exchange:
         names = ("x-request-id", "apim-request-id")
         found = next((value for name in names if (value := response.headers.get(name))), "")
-        return Exchange(path, response.status_code, self._cleaner()(found, 80) or None)
+        shown = self._cleaner()(found, 80) if found else ""
+        return Exchange(path, response.status_code, shown or None)
 
     def _cleaner(self) -> Cleaner:
         # Made anew: keys are read late.

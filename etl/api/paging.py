@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from etl import jsontext
 from etl.api import paths
 from etl.api.client import Answer, Client
-from etl.errors import ApiContractError, Exchange
+from etl.errors import ApiContractError, ApiRefused, Exchange
+
+#: How servers refuse a cursor that they do not know.
+UNKNOWN_CURSOR = (400, 404, 410, 422)
+#: Earlier ids of a page that are tried where its last one is gone.
+_EARLIER = 3
 
 
 @dataclass(frozen=True)
@@ -66,15 +71,19 @@ def _pages(
     cursor: str | None,
 ) -> Iterator[Page]:
     cursors: set[str] = set()
+    before: list[str] = []
     for number in itertools.count(1):
-        answer = client.get(path, params if cursor is None else [*params, (rule, cursor)])
-        found = _split(answer)
+        asked = params if cursor is None else [*params, (rule, cursor)]
         if rule == "page":  # days of costs have no id
+            answer = client.get(path, asked)
+            found = _split(answer)
             ids: list[str | None] = [None] * len(found.items)
             cursor = _token(found, answer)
         else:
-            ids = jsontext.item_ids(answer.body, found.items)
+            answer, found = _behind(client, path, params, asked, before)
+            ids = _ids(answer, found)
             cursor = _last_id(found, ids, answer)
+            before = [one for one in ids if one] if found.has_more else []
         if cursor in cursors:
             raise ApiContractError(
                 "The server repeats itself: the next page would begin where an earlier one began, "
@@ -85,6 +94,59 @@ def _pages(
         if cursor is None:
             return
         cursors.add(cursor)
+
+
+def _behind(
+    client: Client,
+    path: str,
+    params: list[tuple[str, str]],
+    asked: list[tuple[str, str]],
+    before: list[str],
+) -> tuple[Answer, jsontext.ListPage]:
+    """The page behind a cursor, found from an earlier id where that one is gone by now.
+
+    `before`: the ids of the page before, of which the server said that more follows. Some servers
+    refuse a cursor that they do not know, to others it is the end of the list.
+    """
+    refused: ApiRefused | None = None
+    try:
+        answer = client.get(path, asked)
+        found = _split(answer)
+    except ApiRefused as error:
+        if not before or error.exchange.status not in UNKNOWN_CURSOR:
+            raise
+        refused = error
+    else:
+        if found.items or not before:
+            return answer, found
+    for one in reversed(before[-1 - _EARLIER : -1]):
+        try:
+            earlier = client.get(path, [*params, ("after", one)])
+            again = _split(earlier)
+        except ApiRefused as error:
+            if error.exchange.status not in UNKNOWN_CURSOR:
+                raise
+            continue
+        if again.items:
+            return earlier, _without(again, earlier, set(before))
+    if refused is not None:
+        raise refused
+    return answer, found
+
+
+def _ids(answer: Answer, found: jsontext.ListPage) -> list[str | None]:
+    ids = jsontext.item_ids(answer.body, found.items)
+    # Some items of the answer may have been left out.
+    if len(ids) == len(found.items):
+        return ids
+    return [jsontext.item_id(item) for item in found.items]
+
+
+def _without(found: jsontext.ListPage, answer: Answer, known: set[str]) -> jsontext.ListPage:
+    """The page without the items that came before."""
+    ids = jsontext.item_ids(answer.body, found.items)
+    items = [item for item, one in zip(found.items, ids, strict=True) if one not in known]
+    return jsontext.ListPage(items, found.has_more, found.next_page)
 
 
 def _split(answer: Answer) -> jsontext.ListPage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 
 
 class Seen:
@@ -12,7 +13,7 @@ class Seen:
     """
 
     def __init__(self) -> None:
-        self._slots = array("Q", bytes(8 * 1024))
+        self._slots = array("Q", [0]) * 1024
         self._count = 0
 
     def __len__(self) -> int:
@@ -20,28 +21,45 @@ class Seen:
 
     def add(self, value: str | bytes) -> bool:
         """Remember a value. Returns True when it is new."""
-        if self._count * 2 >= len(self._slots):
-            self._grow()
-        # 0 marks an empty slot.
-        if not self._put(self._slots, hash(value) & 0xFFFF_FFFF_FFFF_FFFF or 1):
-            return False
-        self._count += 1
-        return True
+        return self.add_all((value,))[0]
 
-    @staticmethod
-    def _put(slots: array[int], number: int) -> bool:
+    def __contains__(self, value: str | bytes) -> bool:
+        number = hash(value) & 0xFFFF_FFFF_FFFF_FFFF or 1
+        slots = self._slots
         last = len(slots) - 1
         place = number & last
         while slots[place]:
             if slots[place] == number:
-                return False
+                return True
             place = (place + 1) & last
-        slots[place] = number
-        return True
+        return False
+
+    def add_all(self, values: Iterable[str | bytes]) -> list[bool]:
+        """Remember values. Returns for each whether it is new: the second of two equal is not."""
+        new: list[bool] = []
+        for value in values:
+            if self._count * 2 >= len(self._slots):
+                self._grow()
+            slots = self._slots
+            last = len(slots) - 1
+            # 0 marks an empty slot.
+            number = hash(value) & 0xFFFF_FFFF_FFFF_FFFF or 1
+            place = number & last
+            # Written out here: a call for each of a million ids would take longer than the look.
+            while (found := slots[place]) and found != number:
+                place = (place + 1) & last
+            if not found:
+                slots[place] = number
+                self._count += 1
+            new.append(not found)
+        return new
 
     def _grow(self) -> None:
-        larger = array("Q", bytes(2 * 8 * len(self._slots)))
-        for number in self._slots:
-            if number:
-                self._put(larger, number)
+        larger = array("Q", [0]) * (2 * len(self._slots))
+        last = len(larger) - 1
+        for number in filter(None, self._slots):
+            place = number & last
+            while larger[place]:
+                place = (place + 1) & last
+            larger[place] = number
         self._slots = larger

@@ -77,7 +77,7 @@ def history(_context: Context, *, as_json: bool) -> None:
 def check(context: Context, *, as_json: bool) -> int:
     """Compare the database with what is declared.
 
-    Exit code 5 where the tables differ from this version's.
+    Exit code 5 where the tables or views differ from this version's.
     """
     from etl.db import migrate
 

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("etl.cli.standing:check", "Check settings, database and keys."),
     "status": ("etl.cli.standing:status", "Show how fresh the mirror is."),
     "runs": ("etl.cli.runs:runs", "Show past runs."),
+    "verify": ("etl.cli.verifying:verify", "Prove that the mirror is complete."),
     "db": ("etl.cli.db:db", "Look at the schema, and move it."),
     "simulate": ("etl.cli.trying:simulate", "Serve a fake API, for trying and testing."),
     "demo": ("etl.cli.trying:demo", "Simulate and sync, in one."),

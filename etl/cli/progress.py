@@ -45,7 +45,7 @@ def _lines() -> Callable[[Tally], None]:
         now = time.monotonic()
         if now - spoken.setdefault(key, now) >= LOG_EVERY and tally.status == "running":
             spoken[key] = now
-            log.info("%s, %s: %s pages, %s records", *key, tally.counts["pages"], tally.read)
+            log.info("%s, %s: %s records so far", *key, f"{tally.read:,}")
 
     return step
 

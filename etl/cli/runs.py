@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from etl.cli import database, output, progress
-from etl.cli.options import KEY_VALUE, Context, command, metadata
+from etl.cli.options import DURATION, KEY_VALUE, Context, command, metadata
 from etl.errors import ConfigError, LeaseHeld, StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def exit_code(result: RunResult) -> int:
 @click.option("--resource", "resources", multiple=True, metavar="NAME", help="Only this resource.")
 @click.option(
     "--mode",
-    type=click.Choice(["auto", "full"]),
+    type=click.Choice(["auto", "full", "incremental"]),
     default="auto",
     show_default=True,
-    help="What to list: for now both list everything.",
+    help="full: list every job. incremental: what is new or still open. auto: full once a day.",
 )
 @click.option(
     "--metadata",
@@ -68,18 +68,33 @@ def exit_code(result: RunResult) -> int:
     "--workers",
     type=click.IntRange(1, 64),
     metavar="N",
-    help="Requests under way at once when a list is read again (else the configuration's, 4).",
+    help="Requests under way at once (else the configuration's, 4).",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would change, and write nothing.")
+@click.option(
+    "--time-limit",
+    type=DURATION,
+    metavar="DURATION",
+    help="Begin nothing more after so long (90s, 15m, 2h); the next run goes on.",
+)
+@click.option(
+    "--accept-missing",
+    is_flag=True,
+    help="Believe a listing that came with fewer than half of the jobs.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Say what a full listing would change, and write nothing."
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 def sync(
     context: Context,
     *,
     sources: Sequence[str],
     resources: Sequence[str],
-    mode: str,  # noqa: ARG001 - both modes are the full listing in this version
+    mode: str,
     pairs: Sequence[tuple[str, str] | str],
     workers: int | None,
+    time_limit: float | None,
+    accept_missing: bool,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -101,6 +116,11 @@ def sync(
         narrowing=()
         if wanted is None
         else metadata_filter(None if isinstance(wanted, str) else wanted),
+        mode=mode,
+        time_limit=time_limit,
+        accept_missing=accept_missing,
+        is_picked=bool(resources),
+        configured=frozenset(source.name for source in context.settings.sources),
     )
     require_a_key(chosen)
     with progress.shown(context) as step:
@@ -123,11 +143,13 @@ def sync(
     "import",
     example="""
     ftmirror import jobs.jsonl
+    ftmirror import events.json --job ftjob-abc123
     curl … | ftmirror import - --source research --observed-at 2025-03-01
     """,
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @click.option("--resource", metavar="NAME", help="Take every object for this kind.")
+@click.option("--job", metavar="ID", help="The job that events belong to, which they do not say.")
 @click.option("--source", metavar="NAME", help="Whose records these are.")
 @click.option(
     "--observed-at",
@@ -140,6 +162,7 @@ def import_(
     *,
     files: Sequence[str],
     resource: str | None,
+    job: str | None,
     source: str | None,
     observed_at: str | None,
     as_json: bool,
@@ -163,6 +186,7 @@ def import_(
         resources=discover(),
         resource=resource,
         observed_at=_moment(observed_at),
+        job=job,
     )
     for name in files:
         importing.require_file(name)
@@ -232,6 +256,9 @@ def _answer(result: RunResult, *, as_json: bool, dry_run: bool) -> None:
         for tally in source.tallies:
             where = f"{source.name}, {tally.resource}" if several else tally.resource
             output.data(f"  {where}: {reports.totals(tally.counts)}")
+        for reason in dict.fromkeys(source.skipped.values()):
+            names = ", ".join(name for name, why in source.skipped.items() if why == reason)
+            output.data(f"  {f'{source.name}, ' if several else ''}{names}: skipped, {reason}")
     if dry_run:
         output.data("nothing was written")
 

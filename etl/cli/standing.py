@@ -28,19 +28,25 @@ FOUND_SOMETHING = 5
 def status(context: Context, *, max_age: float | None, as_json: bool) -> int:
     """Show how fresh the mirror is.
 
-    By source and resource: how many records it holds, and when their list was last read whole.
+    By source and resource: how many records it holds, and when a sync last brought them in step.
     """
     from etl import reports
+    from etl.api.access import has_key
     from etl.resources import discover
 
-    sources = [source.name for source in context.settings.sources]
+    configured = [
+        (source.name, resource.name)
+        for source in context.settings.sources
+        for resource in discover().values()
+        if has_key(source, resource.path)
+    ]
     with database.for_reading(context) as engine:
-        found = reports.status(engine, sources, list(discover()), dt.datetime.now(dt.UTC))
+        found = reports.status(engine, configured, dt.datetime.now(dt.UTC))
     if as_json:
         output.json(found.as_json())
     else:
         output.table(
-            ["source", "resource", "records", "last whole sync (UTC)", "age", "quarantined"],
+            ["source", "resource", "records", "last sync (UTC)", "age", "quarantined"],
             [
                 (
                     one.source,
@@ -64,9 +70,7 @@ def status(context: Context, *, max_age: float | None, as_json: bool) -> int:
             "%s, %s: %s",
             one.source,
             one.resource,
-            "never read whole"
-            if one.age_seconds is None
-            else f"last read whole {age(one.age_seconds)} ago",
+            "never in step" if one.age_seconds is None else f"in step {age(one.age_seconds)} ago",
         )
     return FOUND_SOMETHING if stale else 0
 

@@ -35,7 +35,13 @@ DEMO_SOURCE = "demo"
     show_default=True,
     help="Whose oddities to have.",
 )
-@click.option("--data", "files", multiple=True, metavar="FILE", help="Serve these objects instead.")
+@click.option(
+    "--data",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="Serve these objects instead; JOBID=FILE: a job's events, FILEID=FILE: a file's content.",
+)
 @click.option("--latency-ms", type=click.FloatRange(0), default=0.0, help="Wait before answers.")
 @click.option("--fault", "faults", multiple=True, metavar="SPEC", help="Go wrong, as told.")
 def simulate(
@@ -52,7 +58,9 @@ def simulate(
     """Serve a fake API, for trying and testing.
 
     On 127.0.0.1, until interrupted. Any bearer token is taken as a key. `POST
-    /__simulator/advance` lets its world go on: jobs move, and new ones arrive.
+    /__simulator/advance` lets its world go on: jobs move, and new ones arrive; `?changed=N&new=N`
+    says how many, a body of {"ids": [...]} which. So do `remove`, `restore` and `pause` with jobs,
+    and `expire` with files.
     """
     from etl.simulator import Simulator, World, parse_fault
 
@@ -100,7 +108,6 @@ def demo(context: Context, *, jobs: int) -> int:
     with (
         Simulator(World(1, jobs)) as simulator,
         database.for_writing(context) as engine,
-        progress.shown(context) as step,
     ):
         others = reports.sources(engine) - {DEMO_SOURCE}
         if others:
@@ -113,13 +120,15 @@ def demo(context: Context, *, jobs: int) -> int:
         source = Source(name=DEMO_SOURCE, base_url=simulator.url, api_key=key)
         order = syncing.Order([source], list(discover().values()))
         for _ in range(2):
-            result = syncing.sync(engine, order, step)
+            with progress.shown(context) as step:
+                result = syncing.sync(engine, order, step)
             asked = result.counts["requests"]
-            requests = "1 request" if asked == 1 else f"{asked} requests"
+            requests = "1 request" if asked == 1 else f"{asked:,} requests"
             output.data(
-                f"  run {result.run_id}: {result.status} in {result.seconds:.1f} s, "
-                f"{requests}: {reports.totals(result.counts)}"
+                f"  run {result.run_id}: {result.status} in {result.seconds:.1f} s, {requests}"
             )
+            for tally in result.sources[0].tallies:
+                output.data(f"    {tally.resource}: {reports.totals(tally.counts)}")
             if exit_code(result):
                 return exit_code(result)
         rows = reports.outcomes(engine)

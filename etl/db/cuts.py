@@ -18,7 +18,7 @@ def cuts(
     was never read to its end, and for one that is not ordered by `created_at`. Raises StoreError.
     """
     table = resource.table
-    if most < 2 or "created_at" not in table.c or "source" not in table.c:
+    if most < 2 or table is None or "created_at" not in table.c or "source" not in table.c:
         return []
     with database_errors(), engine.connect() as connection:
         if not _was_listed(connection, resource.name, source):

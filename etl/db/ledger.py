@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar, cast
@@ -13,8 +13,15 @@ from sqlalchemy import Row as SqlRow
 
 from etl.batch import Batch, Known, Line, Standing
 from etl.db import bulk
-from etl.db.tables import frontiers, record_versions, records
+from etl.db.tables import (
+    STANDING_INDEX,
+    WITH_STANDING_INDEX,
+    frontiers,
+    record_versions,
+    records,
+)
 from etl.db.types import utc_text
+from etl.history import changes
 from etl.record import Origin, Record, pack, unpack
 
 #: Ids in one IN list: within every database's limit on parameters.
@@ -36,12 +43,14 @@ _SAID = (
     "payload_encoding",
     "digest",
     "canonical_digest",
+    "status",
+    "changed_fields",
     "observed_at",
     "changed_at",
     "run_id",
 )
 
-_STANDING = ("id", "digest", "source", "id_space", "missing_since")
+_STANDING = ("id", "digest", "source", "id_space", "missing_since", "position")
 _KNOWN = (
     "id",
     "version",
@@ -53,6 +62,7 @@ _KNOWN = (
     "digest",
     "canonical_digest",
     "missing_since",
+    "position",
 )
 #: What an INSERT of a ledger line and an UPDATE of one have in common, by column.
 _SHARED = [column.name for column in record_versions.columns]
@@ -74,9 +84,11 @@ def chunks(items: Sequence[_Item], size: int = IDS_AT_ONCE) -> Iterator[Sequence
 def standing(connection: Connection, resource: str, ids: Collection[str]) -> dict[str, Standing]:
     """What decides whether these ids need a further look, one query for a few hundred of them."""
     found: dict[str, Standing] = {}
+    # Left to itself, the database takes the primary key.
+    index = STANDING_INDEX if connection.dialect.name in WITH_STANDING_INDEX else None
     for some in chunks(sorted(set(ids))):
-        for line in bulk.select_by_id(connection, records, _STANDING, resource, some):
-            found[line[0]] = cast("Standing", line)
+        lines = bulk.select_by_id(connection, records, _STANDING, resource, some, index)
+        found |= {line[0]: cast("Standing", line) for line in lines}
     return found
 
 
@@ -86,12 +98,12 @@ def look_up(connection: Connection, resource: str, ids: Collection[str]) -> dict
     origins: dict[tuple[str, ...], Origin] = {}
     for some in chunks(sorted(set(ids))):
         for line in bulk.select_by_id(connection, records, _KNOWN, resource, some):
-            (identifier, version, last_version, *came, digest, canonical_digest, missing) = line
+            identifier, version, last_version, *came, digest, canonical, missing, place = line
             origin = origins.get(tuple(came))
             if origin is None:
                 origin = origins[tuple(came)] = Origin(*came)
             known[identifier] = Known(
-                version, last_version, origin, digest, canonical_digest, missing
+                version, last_version, origin, digest, canonical, missing, place
             )
     return known
 
@@ -136,25 +148,31 @@ def state(line: SqlRow[Any]) -> Record:
 def write(connection: Connection, batch: Batch, run_id: int, now: datetime) -> None:
     """Write what a batch decided, the superseded lines into the versions first."""
     name = batch.resource.name
+    changed = _changed_fields(connection, batch)
     for some in chunks([line.record.id for line in batch.updated]):
         old = select(*[records.c[column] for column in _SHARED]).where(
             records.c.resource == name, records.c.id.in_(some)
         )
         connection.execute(insert(record_versions).from_select(_SHARED, old))
     written = utc_text(now)
-    passed = [_version(one, run_id, written) for one in batch.versions]
+    passed = [_version(one, run_id, written, changed) for one in batch.versions]
     bulk.insert_rows(connection, record_versions, passed)
     for lines in chunks(batch.created, LINES_AT_ONCE):
-        created = [_current(one, run_id, written) for one in lines]
+        created = [_current(one, run_id, written, changed) for one in lines]
         bulk.insert_rows(connection, records, created)
     for lines in chunks(batch.updated, LINES_AT_ONCE):
-        updated = [_current(one, run_id, written) for one in lines]
+        updated = [_current(one, run_id, written, changed) for one in lines]
         bulk.upsert_rows(connection, records, updated, keep=("first_seen_at",))
     this = (records.c.resource == name, records.c.id == bindparam("this"))
     _many(
         connection,
         update(records).where(*this).values(digest=bindparam("seen"), missing_since=None),
         ({"this": touch.id, "seen": touch.digest} for touch in batch.touched),
+    )
+    _many(
+        connection,
+        update(records).where(*this).values(position=bindparam("place")),
+        ({"this": one.id, "place": one.position} for one in batch.moved),
     )
     _many(
         connection,
@@ -168,20 +186,42 @@ def _many(connection: Connection, statement: Any, rows: Iterable[dict[str, Any]]
         connection.execute(statement, values)
 
 
-def _current(line: Line, run_id: int, now: str) -> tuple[Any, ...]:
+def _changed_fields(connection: Connection, batch: Batch) -> dict[tuple[str, int], str]:
+    """What each state changed, by id and version; not of a record's first, nor of an older one."""
+    lines = [*batch.versions, *batch.created, *batch.updated]
+    told = [line for line in lines if line.version > 1 and not line.is_older]
+    stored: dict[str, Record] = {}
+    for some in chunks(sorted({line.record.id for line in told if line.before is None})):
+        query = select(records).where(
+            records.c.resource == batch.resource.name, records.c.id.in_(some)
+        )
+        stored |= {line.id: state(line) for line in connection.execute(query)}
+    return {
+        (line.record.id, line.version): changes(line.before or stored[line.record.id], line.record)
+        for line in told
+    }
+
+
+def _current(
+    line: Line, run_id: int, now: str, changed: Mapping[tuple[str, int], str]
+) -> tuple[Any, ...]:
     """A line of `records`."""
-    key, said = _state(line, run_id, now)
+    key, said = _state(line, run_id, now, changed)
     missing_since = line.missing_since and utc_text(line.missing_since)
     return (*key, line.last_version, *said, now, missing_since)
 
 
-def _version(line: Line, run_id: int, now: str) -> tuple[Any, ...]:
+def _version(
+    line: Line, run_id: int, now: str, changed: Mapping[tuple[str, int], str]
+) -> tuple[Any, ...]:
     """A line of `record_versions`."""
-    key, said = _state(line, run_id, now)
+    key, said = _state(line, run_id, now, changed)
     return (*key, *said)
 
 
-def _state(line: Line, run_id: int, now: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+def _state(
+    line: Line, run_id: int, now: str, changed: Mapping[tuple[str, int], str]
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """What both tables say of a state: `_KEY` and `_SAID`."""
     record = line.record
     origin = record.origin
@@ -197,6 +237,8 @@ def _state(line: Line, run_id: int, now: str) -> tuple[tuple[Any, ...], tuple[An
         encoding,
         record.digest,
         record.canonical_digest,
+        line.status,
+        changed.get((record.id, line.version)),
         record.observed_at and _utc_text(record.observed_at),
         now,
         run_id,

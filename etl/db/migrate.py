@@ -7,16 +7,25 @@ files, not Alembic, which takes longer to import than many a run takes to finish
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, Table, func, inspect, select
 from sqlalchemy.schema import CreateTable
 
-from etl.db import lease
+from etl.db import lease, views
 from etl.db.engine import database_errors, open_engine, shown, writing
-from etl.db.tables import lease_metadata, leases, metadata, records
+from etl.db.tables import (
+    STANDING_INDEX,
+    WITH_STANDING_INDEX,
+    lease_metadata,
+    leases,
+    metadata,
+    records,
+)
 from etl.db.types import Json, LongText, Name, UtcDateTime
 from etl.errors import SchemaOutOfDate, UsageError
 from etl.resources import discover
@@ -26,6 +35,7 @@ VERSION_TABLE = "ftmirror_version"
 
 _PACKAGED = Path(__file__).parent.parent / "_migrations"
 _CHECKOUT = Path(__file__).parent.parent.parent / "migrations"
+_VIEWS = re.compile(r'^VIEWS = "(\w+)"$', re.MULTILINE)
 
 
 def directory() -> Path:
@@ -36,6 +46,16 @@ def directory() -> Path:
 def head() -> str:
     """The newest revision this version brings: files are named `<revision>_<words>.py`."""
     return max(path.name.split("_")[0] for path in (directory() / "versions").glob("[0-9]*.py"))
+
+
+def views_digest(revision: str) -> str | None:
+    """The digest of the views that were made at this revision; None where there were none yet.
+
+    It stands in the migration, so that a changed view is a new revision.
+    """
+    (path,) = (directory() / "versions").glob(f"{revision}_*.py")
+    found = _VIEWS.search(path.read_text(encoding="utf-8"))
+    return found and found[1]
 
 
 def current(engine: Engine) -> str | None:
@@ -88,17 +108,19 @@ def require_current(engine: Engine) -> None:
 def upgrade(engine: Engine, *, command: str = "db upgrade") -> bool:
     """Bring the schema to the newest revision; false where it was there already.
 
+    The views are dropped before and made again after; so are they where some are missing, as after
+    an upgrade that MariaDB, which keeps each step of it, did not see the end of.
     Raises LeaseHeld while another writer is at work, SchemaOutOfDate for a database that a newer
     version has migrated, StoreError.
     """
     lease.ensure(engine)
     with lease.hold(engine, command) as held:
         found = current(engine)
-        if found == head():
-            return False
         if found is not None and found > head():
             require_current(engine)
-        _run(engine, lambda alembic, config: alembic.upgrade(config, "head"), held.fence)
+        if found == head() and not _odd_views(engine):
+            return False
+        _run(engine, found, "head", held.fence)
     return True
 
 
@@ -115,7 +137,7 @@ def downgrade(engine: Engine, revision: str) -> None:
         raise UsageError(f"the database is at {found}, which is below {revision} already")
     lease.ensure(engine)
     with lease.hold(engine, "db downgrade") as held:
-        _run(engine, lambda alembic, config: alembic.downgrade(config, revision), held.fence)
+        _run(engine, found, revision, held.fence)
 
 
 def history() -> list[tuple[str, str]]:
@@ -127,7 +149,7 @@ def history() -> list[tuple[str, str]]:
 
 
 def differences(engine: Engine) -> list[str]:
-    """How the database's tables differ from what this version declares, one line each."""
+    """How the database's tables and views differ from this version's, one line each."""
     from alembic.autogenerate import compare_metadata  # noqa: PLC0415
     from alembic.migration import MigrationContext  # noqa: PLC0415
 
@@ -138,10 +160,11 @@ def differences(engine: Engine) -> list[str]:
             opts={
                 "version_table": VERSION_TABLE,
                 "compare_type": _compare_type,
-                "include_object": _is_ours,
+                "include_object": partial(_is_ours, engine.dialect.name),
             },
         )
-        return [str(difference) for difference in compare_metadata(context, metadata)]
+        tables = [str(difference) for difference in compare_metadata(context, metadata)]
+        return tables + views.differences(connection)
 
 
 def sql(url: str, down_to: str | None = None) -> str:
@@ -154,15 +177,18 @@ def sql(url: str, down_to: str | None = None) -> str:
     engine = open_engine(url)
     config = _config()
     config.attributes["dialect"] = engine.dialect.name
-    config.output_buffer = io.StringIO()
+    config.output_buffer = out = io.StringIO()
     if down_to is not None:
         _require_known(down_to)
+        if down_to != head():
+            out.writelines(f"{one};\n\n" for one in views.drop_statements(engine.dialect))
         command.downgrade(config, f"{head()}:{down_to}", sql=True)
-        return str(config.output_buffer.getvalue())
+        return out.getvalue()
     for table in lease_metadata.sorted_tables:
-        config.output_buffer.write(f"{CreateTable(table).compile(dialect=engine.dialect)};\n\n")
+        out.write(f"{CreateTable(table).compile(dialect=engine.dialect)};\n\n")
     command.upgrade(config, "head", sql=True)
-    return str(config.output_buffer.getvalue())
+    out.writelines(f"\n{one};\n" for one in views.create_statements(engine.dialect))
+    return out.getvalue()
 
 
 def _require_known(revision: str) -> None:
@@ -186,20 +212,39 @@ def _config() -> Any:
 
 
 def _run(
-    engine: Engine, act: Callable[[Any, Any], None], fence: Callable[[Connection], None]
+    engine: Engine, found: str | None, target: str, fence: Callable[[Connection], None]
 ) -> None:
+    """Move the schema from one revision to another: `head`, an older one or `base`."""
     from alembic import command  # noqa: PLC0415
 
     discover()
     config = _config()
     with database_errors(), writing(engine) as connection:
         fence(connection)
+        # Before there were views of ours, one of the same name is somebody else's.
+        if found not in (None, "base") and views_digest(found) is not None:
+            views.drop(connection)
         config.attributes["connection"] = connection
-        act(command, config)
+        move = command.upgrade if target == "head" else command.downgrade
+        move(config, target)
+        if target in ("head", head()):
+            views.create(connection)
 
 
-def _is_ours(_: Any, name: str | None, kind: str, __: bool, compared: Any) -> bool:
-    """Leave alone what else lives in the database: tables that this version does not declare."""
+def _odd_views(engine: Engine) -> list[str]:
+    with database_errors(), engine.connect() as connection:
+        return views.differences(connection)
+
+
+def _is_ours(
+    dialect: str, _: Any, name: str | None, kind: str, is_found: bool, compared: Any
+) -> bool:
+    """Leave alone what else lives in the database: tables that this version does not declare.
+
+    Alembic knows nothing of an index that is declared for some databases only.
+    """
+    if kind == "index" and name == STANDING_INDEX and not is_found:
+        return dialect in WITH_STANDING_INDEX
     if kind == "table" and compared is None:
         return name in metadata.tables
     return name != leases.name

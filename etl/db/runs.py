@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from etl.db.tables import COUNTS, sync_resource_runs, sync_runs
 from etl.db.upsert import upsert
+from etl.errors import EtlError
 
 
 @dataclass
@@ -25,6 +26,8 @@ class Tally:
     status: str = "running"
     error: str | None = None
     finished_at: datetime | None = None
+    #: What cut it short, if anything did.
+    ended_by: EtlError | None = None
     #: Records read so far, written or not: what a progress bar shows.
     read: int = 0
     #: Records refused for the first time: what makes a run partial.
@@ -74,13 +77,14 @@ def end(
     status: str,
     error: str | None,
     counts: Mapping[str, int],
+    mode: str,
     now: datetime,
 ) -> None:
-    """Log how a run ended."""
+    """Log how a run ended, and what kind it turned out to be."""
     connection.execute(
         update(sync_runs)
         .where(sync_runs.c.id == run_id)
-        .values(status=status, error=error, finished_at=now, **counts)
+        .values(status=status, error=error, mode=mode, finished_at=now, **counts)
     )
 
 

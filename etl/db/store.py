@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 
 from sqlalchemy import Connection, Engine, delete
 
-from etl import jsontext
 from etl.batch import Batch, Known, Refusal, build, untouched
-from etl.db import bulk, drift, ledger, quarantine, runs
+from etl.db import bulk, drift, frontier, ledger, missing, progress, quarantine, runs
 from etl.db.engine import RowsRefused, database_errors, writing
+from etl.db.frontier import Place
+from etl.db.progress import ParentRead
 from etl.db.runs import Tally
-from etl.db.tables import frontiers
-from etl.db.upsert import upsert
-from etl.fields import clean
 from etl.record import Record
 from etl.resource import Resource
+from etl.resources import discover
 
 log = logging.getLogger(__name__)
 
@@ -34,18 +34,16 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a listing stands, written with the batch that brought it there."""
+@dataclass
+class Alongside:
+    """What else becomes true in the transaction that writes some records."""
 
-    source: str
-    resource: str
-    started_at: datetime
-    cursor: str | None
-    #: The ids at the head of the list when it was begun, newest first.
-    newest_ids: tuple[str, ...] = ()
-    #: Did the listing reach its end?
-    is_done: bool = False
+    #: How far lists were read.
+    places: list[Place] = field(default_factory=list)
+    #: How it went to ask parents.
+    reads: list[ParentRead] = field(default_factory=list)
+    #: Ids that the API no longer has.
+    missing: list[str] = field(default_factory=list)
 
 
 class Store:
@@ -56,10 +54,13 @@ class Store:
         engine: Engine,
         fence: Callable[[Connection], None],
         now: Callable[[], datetime] = utc_now,
+        sources: Collection[str] | None = None,
     ) -> None:
         self._engine = engine
         self._fence = fence
         self.now = now
+        #: The sources that the configuration names; None where nobody knows.
+        self._sources = sources
         #: How the database likes its batches.
         self.pace = bulk.PACE[engine.dialect.name]
         self.run_id = 0
@@ -82,10 +83,10 @@ class Store:
             self._has_open_quarantine = quarantine.waiting(connection) > 0
         return self.run_id
 
-    def end(self, status: str, error: str | None, counts: dict[str, int]) -> None:
+    def end(self, status: str, error: str | None, counts: dict[str, int], mode: str) -> None:
         """Log how the run ended."""
         with self.transaction() as connection:
-            runs.end(connection, self.run_id, status, error, counts, self.now())
+            runs.end(connection, self.run_id, status, error, counts, mode, self.now())
 
     def note(self, tally: Tally) -> None:
         """Log how a resource stands, outside of any batch."""
@@ -98,10 +99,10 @@ class Store:
         items: Sequence[Record | Refusal],
         tally: Tally,
         *,
-        place: Place | None = None,
+        alongside: Alongside | None = None,
         importing: bool = False,
     ) -> None:
-        """Mirror some records, log them in `tally`, write where the listing stands: all or none.
+        """Mirror some records, log them in `tally`, write what stands `alongside`: all or none.
 
         Rows that the database refuses are sought by halving, so that only they are quarantined.
         """
@@ -109,7 +110,9 @@ class Store:
         try:
             with self.transaction() as connection:
                 items = _fitting(connection, items)
-                found = self._write(connection, resource, items, tally, place, importing=importing)
+                found = self._write(
+                    connection, resource, items, tally, alongside, importing=importing
+                )
         except BaseException as error:
             tally.counts, tally.newly_quarantined = before  # nothing of it was written
             if not isinstance(error, RowsRefused):
@@ -119,8 +122,8 @@ class Store:
             _tell(resource.name, found)
             return
         for number, half in enumerate(halves, 1):
-            last = place if number == len(halves) else None
-            self.apply(resource, half, tally, place=last, importing=importing)
+            last = alongside if number == len(halves) else None
+            self.apply(resource, half, tally, alongside=last, importing=importing)
 
     def plan(self, resource: Resource, items: Sequence[Record | Refusal], tally: Tally) -> None:
         """Count in `tally` what `apply` would do, without writing anything."""
@@ -139,15 +142,19 @@ class Store:
         resource: Resource,
         items: Sequence[Record | Refusal],
         tally: Tally,
-        place: Place | None,
+        alongside: Alongside | None,
         *,
         importing: bool,
     ) -> _Found:
+        alongside = alongside or Alongside()
         known, same = _known(connection, resource, items, importing=importing)
-        batch = build(resource, items, known, same, importing=importing)
+        batch = build(resource, items, known, same, importing=importing, sources=self._sources)
         now = self.now()
         ledger.write(connection, batch, self.run_id, now)
         _write_rows(connection, batch)
+        changed = [line.record.id for line in batch.updated]
+        changed += [one.id for one in batch.touched if one.is_back]
+        progress.unsettle(connection, _children(resource.name), changed)
         found = _Found(seen_again=len(batch.refused))
         if batch.refused:
             self._has_open_quarantine = True
@@ -156,14 +163,16 @@ class Store:
             found.seen_again -= len(found.quarantined)
             tally.newly_quarantined += len(found.quarantined)
         if self._has_open_quarantine:
-            settled = (tally.source, batch.settled, batch.refused, now)
+            read = [one.parent_id for one in alongside.reads if one.failed_at is None]
+            settled = (tally.source, batch.settled + read, batch.refused, now)
             quarantine.resolve(connection, resource.name, *settled)
         if batch.drift:
             found.drift = drift.put(connection, resource.name, batch.drift, now)
         tally.add(batch.counts)
+        tally.counts["missing"] += missing.mark(connection, resource.name, alongside.missing, now)
+        frontier.save(connection, alongside.places)
+        progress.save(connection, alongside.reads)
         runs.note(connection, self.run_id, tally)
-        if place is not None:
-            _write_place(connection, place)
         return found
 
 
@@ -200,42 +209,37 @@ def _known(
 def _write_rows(connection: Connection, batch: Batch) -> None:
     """Insert the rows of new records; upsert changed ones, and replace whole what they own."""
     resource = batch.resource
-    updated = [line.record.id for line in batch.updated]
-    for some in ledger.chunks(updated):
+    written_before = [line.record.id for line in batch.updated]
+    written_before += [record.id for record in batch.moved]
+    for some in ledger.chunks(written_before):
         for table, owner in resource.owned.items():
             connection.execute(delete(table).where(table.c[owner].in_(some)))
-    main = batch.rows.get(resource.table, [])
-    if updated:
-        was_there = set(updated)
-        place = resource.table.columns.keys().index("id")
-        changed = [row for row in main if row[place] in was_there]
-        main = [row for row in main if row[place] not in was_there]
-        bulk.upsert_rows(connection, resource.table, changed)
-    bulk.insert_rows(connection, resource.table, main)
+    if resource.table is not None:
+        main = batch.rows.get(resource.table, [])
+        if written_before:
+            was_there = set(written_before)
+            place = resource.table.columns.keys().index("id")
+            changed = [row for row in main if row[place] in was_there]
+            main = [row for row in main if row[place] not in was_there]
+            bulk.upsert_rows(connection, resource.table, changed)
+        bulk.insert_rows(connection, resource.table, main)
     for table in resource.owned:
         bulk.insert_rows(connection, table, batch.rows.get(table, []))
 
 
-def _write_place(connection: Connection, place: Place) -> None:
-    at = {"source": place.source, "resource": place.resource, "parent_id": ""}
-    if place.is_done:
-        line = {
-            **at,
-            "cursor": None,
-            "listing_started_at": None,
-            "newest_ids": jsontext.compact(list(place.newest_ids)),
-            "listed_at": place.started_at,
-        }
-        statement = upsert(connection.dialect.name, frontiers)
-    else:
-        line = {
-            **at,
-            "cursor": place.cursor and clean(place.cursor),
-            "listing_started_at": place.started_at,
-        }
-        line |= {"newest_ids": None, "listed_at": None}
-        statement = upsert(connection.dialect.name, frontiers, keep=("newest_ids", "listed_at"))
-    connection.execute(statement, line)
+@cache
+def _children(name: str) -> frozenset[str]:
+    """The resources that hang off a resource's records until they are settled."""
+    resource = discover().get(name)
+    if resource is None:  # a toy
+        return frozenset()
+    return frozenset(
+        child.name
+        for child in discover().values()
+        if child.parents is not None
+        and child.parents.until == "settled"
+        and any(column.table is resource.table for column in child.parents.columns)
+    )
 
 
 def _fitting(

@@ -48,8 +48,14 @@ class Source:
     retry_budget: float = 300.0
     #: Requests that may be sent in a minute, tries included; 0 for as many as there are.
     requests_per_minute: int = 0
-    #: Readers of a list that is listed again, all within that pace.
+    #: Requests under way at once, all within that pace.
     workers: int = 4
+    #: Seconds after which the whole list of jobs is read again, and what is only looked at daily.
+    full_every: float = 24 * 3600.0
+    #: Seconds after a job's end until what hangs off it is taken to be all there.
+    children_grace: float = 6 * 3600.0
+    #: Seconds without a change after which an open job is read again only once a day.
+    open_slow_after: float = 30 * 24 * 3600.0
     #: Bytes; a longer answer is refused.
     max_response_bytes: int = 256 * 1024 * 1024
     #: Plain http to another host than this one.

@@ -84,6 +84,11 @@ class Secret:
         """The key as far as it is at hand without reading a file or running a command."""
         return self._kept or self._text.strip()
 
+    @property
+    def is_named(self) -> bool:
+        """Is there a text, a file or a command for it? Whether that works is not tried here."""
+        return bool(self.known or self._file or self._command)
+
     def missing(self) -> str:
         """What to tell somebody whose key is not there."""
         kind = self.setting.replace("_", " ").replace("api", "API")

@@ -37,6 +37,9 @@ KEYS = (
     "retry_budget",
     "requests_per_minute",
     "workers",
+    "full_every",
+    "children_grace",
+    "open_slow_after",
     "max_response_bytes",
     "allow_http",
 )
@@ -116,6 +119,9 @@ def from_table(table: Table, name: str, environ: Mapping[str, str], folder: Path
             "requests_per_minute", _DEFAULT.requests_per_minute, least=0
         ),
         workers=table.whole("workers", _DEFAULT.workers, most=MOST_WORKERS),
+        full_every=table.seconds("full_every", _DEFAULT.full_every, zero=True),
+        children_grace=table.seconds("children_grace", _DEFAULT.children_grace, zero=True),
+        open_slow_after=table.seconds("open_slow_after", _DEFAULT.open_slow_after, zero=True),
         max_response_bytes=table.whole("max_response_bytes", _DEFAULT.max_response_bytes),
         allow_http=allow_http,
         hidden=tuple(value for _, value in secret_headers),

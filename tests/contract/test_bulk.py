@@ -115,13 +115,13 @@ def test_numbers_truth_and_nothing_come_back_as_they_were(engine: Engine) -> Non
 
 
 def test_a_changed_row_keeps_what_it_is_told_to_keep(engine: Engine) -> None:
-    row = ("s", "jobs", "", '["a"]', "here", None, None)
+    row = ("s", "jobs", "", '["a"]', None, "here", None, None)
     assert len(row) == len(frontiers.columns)
     with writing(engine) as connection:
         bulk.insert_rows(connection, frontiers, [row])
-        changed = ("s", "jobs", "", '["b"]', "there", None, None)
+        changed = ("s", "jobs", "", '["b"]', None, "there", None, None)
         bulk.upsert_rows(connection, frontiers, [changed], keep=("newest_ids",))
-    assert stored(engine, frontiers) == [("s", "jobs", "", ["a"], "there", None, None)]
+    assert stored(engine, frontiers) == [("s", "jobs", "", ["a"], None, "there", None, None)]
 
 
 def test_no_rows_are_no_statement(engine: Engine) -> None:

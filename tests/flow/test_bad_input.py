@@ -43,7 +43,7 @@ def run(engine: Engine, script: Script) -> RunResult:
         source = Source(
             base_url=server.url, api_key=Secret("KEY", "sk-1"), max_attempts=2, project="proj_1"
         )
-        order = Order([source], [jobs.RESOURCE])
+        order = Order([source], [jobs.RESOURCE], mode="full")
         return sync(engine, order, lambda _: None, sleep=lambda _: None)
 
 
@@ -240,7 +240,7 @@ def test_a_page_of_nothing_but_broken_records_is_followed(sqlite_engine: Engine)
     first = page(b'{"id":"a","x":NaN}', b'{"id":"b","x":NaN}', more=True)
     with serve([first, page(NEIGHBOURS[0])]) as server:
         source = Source(base_url=server.url, api_key=Secret("KEY", "sk-1"))
-        result = sync(sqlite_engine, Order([source], [jobs.RESOURCE]), lambda _: None)
+        result = sync(sqlite_engine, Order([source], [jobs.RESOURCE], mode="full"), lambda _: None)
     assert server.seen[1].query == [("limit", "100"), ("after", "b")]
     assert counts(result) == {"records": 3, "created": 1, "quarantined": 2}
 
@@ -443,7 +443,9 @@ def test_names_that_differ_in_case_or_in_a_space_are_two(engine: Engine) -> None
     assert ids(engine) == ["ftjob-A", "ftjob-a", "ftjob-a "]
     found = [(row["job_id"], row["name"]) for row in read(engine, jobs.job_metadata)]
     assert sorted(found) == sorted((one, name) for one in ("ftjob-a", "ftjob-A") for name in names)
-    assert counts(send(engine, *same)) == {"records": 2, "unchanged": 2}
+    assert counts(send(engine, *same)) == {"records": 2, "unchanged": 2, "missing": 1}
+    gone = [row["id"] for row in read(engine, records) if row["missing_since"]]
+    assert gone == ["ftjob-a "]
 
 
 # what a record may not do to the database

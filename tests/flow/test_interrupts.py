@@ -217,7 +217,7 @@ def test_a_damaged_gzip_is_named(sqlite_engine: Engine, tmp_path: Path) -> None:
 def test_a_bug_in_reading_is_not_lost_in_the_reader(sqlite_engine: Engine) -> None:
     """An error that nobody thought of, met by the thread that reads ahead, still ends the run."""
     with Simulator(World(1, 5)) as simulator, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("etl.sync.read", _raise_bug)
+        patch.setattr("etl.lists.read", _raise_bug)
         with pytest.raises(ZeroDivisionError):
             sync(sqlite_engine, source_of(simulator))
     (run,) = rows(sqlite_engine, "sync_runs")

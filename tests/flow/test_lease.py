@@ -141,7 +141,7 @@ def test_a_holder_that_lost_the_lease_writes_nothing_more(engine: Engine) -> Non
             assert second.token == held.token + 1
             before = rows(engine, "sync_runs")
             with pytest.raises(LeaseLost):
-                writer.end("success", None, {})
+                writer.end("success", None, {}, "full")
             assert rows(engine, "sync_runs") == before
     assert held.is_lost
 

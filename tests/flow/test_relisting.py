@@ -35,7 +35,7 @@ def listed(engine: Engine, server: Server, workers: int, hour: int = 2, **asked:
     """One run, at an hour of its own."""
     key = Secret.from_text("the test", "sk-1")
     source = Source(base_url=server.url, api_key=key, workers=workers, max_attempts=2)
-    order = syncing.Order([source], list(discover().values()), **asked)
+    order = syncing.Order([source], [discover()["jobs"]], **{"mode": "full", **asked})
     moment = datetime(2026, 1, 1, hour, tzinfo=UTC)
     return syncing.sync(engine, order, lambda _: None, sleep=lambda _: None, now=lambda: moment)
 
@@ -107,7 +107,12 @@ def test_what_goes_on_meanwhile_is_mirrored_as_by_plain_paging(
     }
     parallel = listed(mirrored, server, 2)
     assert late[0] not in {row["id"] for row in rows(mirrored, "jobs")}
-    assert counts(parallel) == {"created": 2, "updated": 3, "unchanged": SIZE - 5}
+    assert counts(parallel) == {
+        "created": 2,
+        "updated": 3,
+        "unchanged": SIZE - 5,
+        "missing": 2,
+    }
 
     moving.remove(*late)
     moving.before = {}
@@ -127,7 +132,9 @@ def test_cuts_that_vanished_since_the_last_run(
     moving.remove(*CUTS)
     result = listed(sqlite_engine, server, 4)
     assert result.status == "success"
-    assert counts(result) == {"unchanged": SIZE - 2}
+    assert counts(result) == {"unchanged": SIZE - 2, "missing": 2}
+    gone = [row["id"] for row in rows(sqlite_engine, "records") if row["missing_since"]]
+    assert gone == sorted(CUTS)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -161,7 +168,7 @@ def test_whatever_goes_on_the_next_run_finds_what_plain_paging_finds(
         assert counts(third) == {"unchanged": len(moving.jobs)}
 
 
-@pytest.mark.parametrize("status", [400, 503])
+@pytest.mark.parametrize("status", [403, 503])
 def test_an_error_in_one_range_keeps_what_came_before_it(
     sqlite_engine: Engine, moving: Moving, server: Server, status: int
 ) -> None:
@@ -174,7 +181,9 @@ def test_an_error_in_one_range_keeps_what_came_before_it(
     assert counts(result)["updated"] == 50
     (frontier,) = rows(sqlite_engine, "frontiers")
     assert frontier["listed_at"].hour == 1
-    assert frontier["listing_started_at"].hour == 2
+    # Pages of ranges leave no place to go on from: the next run begins at the head.
+    assert (frontier["cursor"], frontier["listing_started_at"]) == (None, None)
+    assert (frontier["newest_ids"], frontier["gaps"]) == (moving.ids[:20], None)
 
     moving.instead = {}
     after = listed(sqlite_engine, server, 4, hour=3)
@@ -221,7 +230,7 @@ def test_a_narrowed_list_is_never_cut(
 def test_a_rehearsal_reads_plainly(sqlite_engine: Engine, moving: Moving, server: Server) -> None:
     listed(sqlite_engine, server, 1, hour=1)
     key = Secret.from_text("the test", "sk-1")
-    order = syncing.Order([Source(base_url=server.url, api_key=key)], list(discover().values()))
+    order = syncing.Order([Source(base_url=server.url, api_key=key)], [discover()["jobs"]])
     result = syncing.rehearse(sqlite_engine, order, lambda _: None)
     assert counts(result) == {"unchanged": SIZE}
     assert moving.most_at_once == 1
@@ -243,7 +252,7 @@ def test_where_a_list_is_cut(mirrored: Engine, moving: Moving) -> None:
 
 def test_a_list_that_was_never_read_to_its_end_is_not_cut(sqlite_engine: Engine) -> None:
     moving = Moving(SIZE)
-    moving.instead = {id_of(100): Reply(status=400)}
+    moving.instead = {id_of(100): Reply(status=403)}
     with serve(moving.answer) as server:
         assert listed(sqlite_engine, server, 4, hour=1).status == "failed"
         assert cuts(sqlite_engine, discover()["jobs"], "default", 16, 100, 5) == []

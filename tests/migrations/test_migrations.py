@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import Engine, inspect, text
 
-from etl.db import migrate
+from etl.db import ledger, migrate, views
 from etl.db.engine import open_engine
-from etl.db.tables import metadata
-from etl.errors import SchemaOutOfDate, UsageError
+from etl.db.tables import metadata, records
+from etl.errors import SchemaOutOfDate, StoreError, UsageError
 from etl.simulator import Simulator, World
 from tests import servers
 from tests.mirror import contents, counts, source_of, sync, typed
@@ -34,6 +34,38 @@ def test_down_to_base_leaves_only_the_leases(empty_database: str) -> None:
     migrate.downgrade(engine, "base")
     assert set(inspect(engine).get_table_names()) == {"leases", migrate.VERSION_TABLE}
     assert migrate.upgrade(engine) is True
+    engine.dispose()
+
+
+def test_the_index_of_what_decides_is_where_the_payloads_are_in_the_way(
+    empty_database: str,
+) -> None:
+    engine = open_engine(empty_database)
+    migrate.upgrade(engine)
+    on_mariadb = {"records_standing"} if engine.dialect.name == "mariadb" else set()
+    assert {one["name"] for one in inspect(engine).get_indexes("records")} == on_mariadb
+    # One column that it lacks, and each look would go to the rows after all.
+    (index,) = records.indexes
+    assert set(ledger._STANDING) <= set(index.columns.keys())
+    migrate.downgrade(engine, "0001")
+    assert inspect(engine).get_indexes("records") == []
+    engine.dispose()
+
+
+def test_a_migration_that_was_cut_is_run_again(empty_database: str) -> None:
+    """MariaDB has made the index for good before the database is said to be at the new schema."""
+    engine = open_engine(empty_database)
+    migrate.upgrade(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '0002'")
+    assert migrate.upgrade(engine) is True
+    assert migrate.differences(engine) == []
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '0003'")
+        for index in records.indexes:
+            index.drop(connection, checkfirst=True)
+    migrate.downgrade(engine, "0002")
+    assert migrate.current(engine) == "0002"
     engine.dispose()
 
 
@@ -66,7 +98,9 @@ def test_an_upgrade_that_is_not_needed_keeps_the_data(empty_database: str) -> No
 
 def test_an_unknown_revision_names_the_known_ones(empty_database: str) -> None:
     engine = open_engine(empty_database)
-    with pytest.raises(UsageError, match="revision 'nine' is not known; known are: base, 0001"):
+    with pytest.raises(
+        UsageError, match="revision 'nine' is not known; known are: base, 0001, 0002"
+    ):
         migrate.downgrade(engine, "nine")
     engine.dispose()
 
@@ -81,9 +115,82 @@ def test_an_empty_database_is_out_of_date_and_says_what_to_run(empty_database: s
 
 def test_sql_of_the_whole_schema_needs_no_connection() -> None:
     for url in ("postgresql://nobody@127.0.0.1:1/none", "mariadb://nobody@127.0.0.1:1/none"):
-        text = migrate.sql(url)
+        up, down = migrate.sql(url), migrate.sql(url, down_to="base")
+        assert ("CREATE INDEX records_standing" in up) == url.startswith("mariadb")
+        assert ("DROP INDEX records_standing" in down) == url.startswith("mariadb")
         for table in metadata.tables:
-            assert f"CREATE TABLE {table} (" in text
+            assert f"CREATE TABLE {table} (" in up
+        for view in views.names():
+            assert f"CREATE VIEW {view} AS\n" in up
+            assert f"DROP VIEW {view};" in down
+        assert up.rindex("CREATE TABLE ") < up.index("CREATE VIEW ")
+        assert down.rindex("DROP VIEW ") < down.index("DROP TABLE ")
+        assert "VIEW" not in migrate.sql(url, down_to=migrate.head())
+
+
+def seen(engine: Engine) -> set[str]:
+    return set(inspect(engine).get_view_names())
+
+
+def test_views_go_down_and_up_with_the_tables(empty_database: str) -> None:
+    engine = open_engine(empty_database)
+    migrate.upgrade(engine)
+    assert seen(engine) == set(views.names())
+    migrate.downgrade(engine, migrate.head())
+    assert seen(engine) == set(views.names())
+    migrate.downgrade(engine, "0001")
+    assert seen(engine) == set()
+    assert migrate.upgrade(engine) is True
+    assert seen(engine) == set(views.names())
+    assert migrate.differences(engine) == []
+    engine.dispose()
+
+
+def test_a_missing_view_is_told_and_the_next_upgrade_makes_it(empty_database: str) -> None:
+    engine = open_engine(empty_database)
+    migrate.upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(text("DROP VIEW job_history"))
+    assert migrate.differences(engine) == ["the view job_history is missing"]
+    assert migrate.upgrade(engine) is True
+    assert migrate.differences(engine) == []
+    assert migrate.upgrade(engine) is False
+    engine.dispose()
+
+
+def test_a_view_of_an_earlier_version_is_told_and_dropped(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(empty_database)
+    migrate.upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE VIEW old_costs AS SELECT job_id FROM job_times"))
+        connection.execute(text("CREATE VIEW somebodys AS SELECT id FROM jobs"))
+    assert migrate.differences(engine) == []
+    monkeypatch.setattr(views, "RETIRED", frozenset({"old_costs"}))
+    assert migrate.differences(engine) == ["the view old_costs is of another version"]
+    migrate.upgrade(engine)
+    assert seen(engine) == {*views.names(), "somebodys"}
+    engine.dispose()
+
+
+def test_somebody_elses_view_of_the_same_name_is_not_dropped(empty_database: str) -> None:
+    engine = open_engine(empty_database)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE VIEW job_times AS SELECT 7 AS seven"))
+    with pytest.raises(StoreError, match="job_times"):
+        migrate.upgrade(engine)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT seven FROM job_times")) == 7
+    engine.dispose()
+
+
+def test_the_newest_migration_names_the_views_it_was_made_with() -> None:
+    """Databases that are at a revision keep its views, so a changed view needs a new revision."""
+    assert migrate.views_digest(migrate.head()) == views.digest(), (
+        f'the views changed: make a migration, with VIEWS = "{views.digest()}"'
+    )
+    assert migrate.views_digest("0001") is None
 
 
 def test_migrations_are_named_by_their_revision() -> None:

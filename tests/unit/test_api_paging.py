@@ -243,6 +243,13 @@ def test_a_hundred_thousand_values_are_remembered_in_little_memory() -> None:
     assert len(seen._slots) == 262_144
 
 
+def test_of_two_equal_values_the_first_is_new() -> None:
+    seen = Seen()
+    assert seen.add("a") is True
+    assert seen.add_all(["b", "a", "b", b"c"]) == [True, False, False, True]
+    assert len(seen) == 3
+
+
 def test_access_is_checked_with_one_item() -> None:
     """The smallest request, and a sentence with the key's origin."""
     with talking([page("a", has_more=True), page(has_more=False)]) as (server, client):

@@ -387,6 +387,17 @@ def test_a_broken_record_takes_no_neighbour_with_it(name: str) -> None:
         (b'{"data":[],"next_page":5}', WrongShape, "`next_page` is not a string"),
         (b'{"data":[1],"data":[2]}', WrongShape, "the key 'data' stands twice in the answer"),
         (b'{"data":[1],"data":[NaN]}', WrongShape, "the key 'data' stands twice in the answer"),
+        (b'{"data":[1],"data":[1]}', WrongShape, "the key 'data' stands twice in the answer"),
+        (
+            b'{"a":{"data":[1]},"a":{"data":[1]},"data":[1]}',
+            WrongShape,
+            "the key 'a' stands twice in the answer",
+        ),
+        (
+            b'{"k[1]":0,"k[1]":0,"data" : [1]}',
+            WrongShape,
+            "the key 'k[1]' stands twice in the answer",
+        ),
         (b'{"data":[1],"d\\u0061ta":[]}', WrongShape, "the key 'data' stands twice in the answer"),
         (
             b'{"data":[],"has_more":true,"has_more":false}',

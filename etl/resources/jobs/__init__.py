@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from etl.fields import Drift
 from etl.record import Record
 from etl.resource import Resource, Row
+from etl.resources.jobs.open import open_rows
 from etl.resources.jobs.plain import plain_rows
 from etl.resources.jobs.soft import soft_rows
 from etl.resources.jobs.states import base_model, is_final, progress
@@ -49,6 +50,8 @@ RESOURCE = Resource(
     },
     is_final=is_final,
     progress=progress,
+    item_path="/fine_tuning/jobs/{job_id}",
+    open_rows=open_rows,
 )
 
 __all__ = [

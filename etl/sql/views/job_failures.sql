@@ -1,0 +1,25 @@
+-- A failed or cancelled job: the error that the API gives, and its last warning or error event.
+SELECT
+    j.id AS job_id,
+    j.source,
+    j.project_id,
+    j.status,
+    j.model,
+    j.error_code,
+    j.error_message,
+    j.error_param,
+    j.trained_tokens,
+    j.created_at,
+    j.finished_at,
+    -- Read from the newest event backwards: it is nearly always the first one met.
+    (
+        SELECT e.message
+        FROM job_events e
+        WHERE
+            e.job_id = j.id
+            AND e.level IN ('warn', 'warning', 'error')
+        ORDER BY e.position DESC
+        LIMIT 1
+    ) AS last_event_message
+FROM jobs j
+WHERE j.status IN ('failed', 'cancelled')

@@ -1,0 +1,29 @@
+-- A job's way through time: created, started, finished, and the whole seconds between.
+SELECT
+    t.job_id,
+    t.created_at,
+    t.started_at,
+    t.finished_at,
+    CAST(floor(EXTRACT(EPOCH FROM t.started_at)) AS BIGINT)
+        - CAST(floor(EXTRACT(EPOCH FROM t.created_at)) AS BIGINT) AS queue_seconds,
+    CAST(floor(EXTRACT(EPOCH FROM t.finished_at)) AS BIGINT)
+        - CAST(floor(EXTRACT(EPOCH FROM t.started_at)) AS BIGINT) AS run_seconds,
+    CAST(floor(EXTRACT(EPOCH FROM t.finished_at)) AS BIGINT)
+        - CAST(floor(EXTRACT(EPOCH FROM t.created_at)) AS BIGINT) AS total_seconds
+FROM (
+    SELECT
+        j.id AS job_id,
+        j.created_at,
+        -- The API has no field for it. One of a job's oldest events says so, so that few are read.
+        (
+            SELECT e.created_at
+            FROM job_events e
+            WHERE
+                e.job_id = j.id
+                AND e.message IN ('Fine-tuning job started', 'Fine-tune started', 'Job started.')
+            ORDER BY e.position
+            LIMIT 1
+        ) AS started_at,
+        j.finished_at
+    FROM jobs j
+) t
