@@ -31,6 +31,16 @@ TABLES = (
     "projects",
 )
 
+#: What is mirrored in them.
+RESOURCES = (
+    "events",
+    "checkpoints",
+    "files",
+    "metrics",
+    "checkpoint_permissions",
+    "projects",
+)
+
 
 def upgrade() -> None:
     for table in ("records", "record_versions"):
@@ -122,6 +132,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in reversed(TABLES):
         op.drop_table(table)
+    # Their rows are gone: a ledger that still knew them would take them for unchanged ever after.
+    names = ", ".join(f"'{name}'" for name in RESOURCES)
+    for table in ("records", "record_versions", "frontiers"):
+        op.execute(f"DELETE FROM {table} WHERE resource IN ({names})")
     op.drop_column("frontiers", "gaps")
     for table in ("records", "record_versions"):
         op.drop_column(table, "changed_fields")

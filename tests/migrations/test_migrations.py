@@ -14,7 +14,7 @@ from etl.db.tables import metadata, records
 from etl.errors import SchemaOutOfDate, StoreError, UsageError
 from etl.simulator import Simulator, World
 from tests import servers
-from tests.mirror import contents, counts, source_of, sync, typed
+from tests.mirror import EVERYTHING, contents, counts, source_of, sync, typed
 
 
 def test_migrating_gives_the_tables_that_are_declared(empty_database: str) -> None:
@@ -82,6 +82,22 @@ def test_up_down_up_with_data_gives_the_same_mirror_again(empty_database: str) -
         assert typed(engine) == {table: [] for table in before}
         assert counts(sync(engine, source_of(simulator))) == {"created": 120}
     assert typed(engine) == before
+    engine.dispose()
+
+
+def test_a_downgrade_to_any_schema_loses_no_row_for_ever(empty_database: str) -> None:
+    """What lost its rows is not taken for unchanged by the ledger that is still there."""
+    engine = open_engine(empty_database)
+    migrate.upgrade(engine)
+    with Simulator(World(4, 20)) as simulator:
+        sync(engine, source_of(simulator), resources=EVERYTHING)
+        before = typed(engine)
+        assert all(before[name] for name in ("job_events", "job_checkpoints", "files"))
+        for revision in reversed([one for one, _ in migrate.history()][:-1]):
+            migrate.downgrade(engine, revision)
+            migrate.upgrade(engine)
+            sync(engine, source_of(simulator), resources=EVERYTHING)
+            assert typed(engine) == before
     engine.dispose()
 
 
