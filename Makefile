@@ -74,7 +74,7 @@ $(VENV)/.all: build/all.txt
 	@touch $(VENV)/.core $@
 
 build/core.txt: extras :=
-build/all.txt: extras := dev mysql postgres test-pg
+build/all.txt: extras := dev metrics mysql postgres test-pg
 build/core.txt build/all.txt: constraints.txt pyproject.toml tools/pinned.py | $(VENV)/pyvenv.cfg
 	@mkdir -p build
 	@$(bin)/python tools/pinned.py $(extras) > $@.part

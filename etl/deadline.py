@@ -9,17 +9,27 @@ from datetime import UTC, datetime, timedelta
 from etl.errors import TimeIsUp
 
 
-class Deadline:
-    """When a run is to come to its end; never, where there is no limit.
+def _never() -> bool:
+    return False
 
-    `clock` (seconds that only grow) is passed in, so that tests need not wait.
+
+class Deadline:
+    """When a run is to come to its end: at a time, or once somebody asks for it.
+
+    `clock` (seconds that only grow) is passed in, so that tests need not wait. `stopped` is asked
+    whether the run is to end as soon as what was begun is written.
     """
 
     def __init__(
-        self, seconds: float | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        seconds: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        stopped: Callable[[], bool] = _never,
     ) -> None:
         self._clock = clock
         self._at = None if seconds is None else clock() + seconds
+        self._stopped = stopped
 
     @property
     def is_set(self) -> bool:
@@ -27,10 +37,18 @@ class Deadline:
         return self._at is not None
 
     def check(self) -> None:
-        """Raise TimeIsUp once the limit is reached."""
+        """Raise TimeIsUp once the limit is reached, or somebody asked for the end."""
+        self.check_stopped()
         if self._at is not None and self._clock() >= self._at:
             raise TimeIsUp
 
+    def check_stopped(self) -> None:
+        """Raise TimeIsUp once somebody asked for the end."""
+        if self._stopped():
+            raise TimeIsUp(STOPPED)
+
+
+STOPPED = "The run was told to stop; the next run goes on from here."
 
 #: Runs of a timer are never exactly so far apart: what is due daily is due a little earlier, not
 #: every second day.

@@ -89,6 +89,8 @@ class Reading:
                 yield Chunk(items, 1, places)
                 if page.cursor is not None:
                     errand.deadline.check()
+                else:  # several readers, whose places are not known: it will begin anew
+                    errand.deadline.check_stopped()
         done = Frontier(self._top or (), listed_at=errand.started_at)
         gone, caveat = self._gone(stored) if stored else ([], None)
         yield Chunk(places=(self._place(done),), missing=gone, caveat=caveat)

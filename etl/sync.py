@@ -67,12 +67,14 @@ def sync(
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], datetime] = utc_now,
     clock: Callable[[], float] = time.monotonic,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> RunResult:
     """Mirror what is ordered. A source that fails never stops the others.
 
-    Raises LeaseHeld where another writer is at work, StoreError where the database fails.
+    Once `stopped` says so, the run writes what it has read and ends as partial. Raises LeaseHeld
+    where another writer is at work, StoreError where the database fails.
     """
-    deadline = Deadline(order.time_limit, clock=clock)
+    deadline = Deadline(order.time_limit, clock=clock, stopped=stopped)
     with run(engine, order.mode, "sync", progress, now, order.configured) as current:
         current.result.mode = "incremental"
         turn = 0

@@ -179,6 +179,16 @@ quarantine = Table(
     Column("first_seen_at", UtcDateTime(), nullable=False),
     Column("last_seen_at", UtcDateTime(), nullable=False),
     Column("resolved_at", UtcDateTime()),
+    # What its text does not say, so that a later version can read it again; see `etl.record`.
+    Column("id_space", Name(64)),
+    Column("provider", Name(64)),
+    Column("project_id", Name()),
+    Column("parent_id", Name()),
+    Column("position", BigInt),
+    Column("observed_at", UtcDateTime()),
+    # Is the payload the whole text of a record? Not of a request that failed, nor of one that was
+    # shortened; NULL where nobody noted it.
+    Column("is_whole", Boolean(create_constraint=False)),
     Index("quarantine_by_digest", "resource", "digest"),
 )
 
@@ -192,6 +202,22 @@ drift = Table(
     Column("first_seen_at", UtcDateTime(), nullable=False),
     Column("last_seen_at", UtcDateTime(), nullable=False),
     Column("occurrences", BigInt, nullable=False),
+)
+
+#: How far a replay came that was cut; the line goes when it is done.
+replays = Table(
+    "replays",
+    metadata,
+    Column("resource", Name(64), primary_key=True),
+    # Of this program, this schema: another one would make other rows, so it begins anew.
+    Column("version", Name(), nullable=False),
+    # The run that began it: what later runs wrote is not part of it.
+    Column("run_id", BigInt, nullable=False),
+    Column("started_at", UtcDateTime(), nullable=False),
+    # Ids up to this one are done.
+    Column("last_id", Name(ID_LENGTH), nullable=False),
+    # The drift met so far.
+    Column("drift", Json()),
 )
 
 # Made before the first migration and outside Alembic: the lease guards the migrations too.
