@@ -18,7 +18,7 @@ from sqlalchemy import Table
 from etl import jsontext
 from etl.errors import EtlError, RecordError
 from etl.fields import Drift, key
-from etl.record import Origin, Record
+from etl.record import Arrival, Origin, Record
 from etl.resource import Resource, Row
 
 log = logging.getLogger(__name__)
@@ -31,11 +31,15 @@ class Refusal:
     payload: bytes
     reason: str
     record_id: str | None = None
+    #: None for what is no record's text: a request that failed.
+    arrival: Arrival | None = field(default=None, compare=False)
+    #: Is this the whole text of the record?
+    is_whole: bool = field(default=True, compare=False)
 
     def shortened(self, length: int) -> Refusal:
         """The same with so many bytes of its payload at most, and a word that says so."""
         said = f"{self.reason} (only the first {length:,} of {len(self.payload):,} bytes are kept)"
-        return Refusal(self.payload[:length], said, self.record_id)
+        return Refusal(self.payload[:length], said, self.record_id, self.arrival, is_whole=False)
 
     @property
     def digest(self) -> str:
@@ -108,7 +112,7 @@ class Batch:
     #: Unchanged records that stand elsewhere in their parent's list than they were thought to.
     moved: list[Record] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
-    #: How often each thing was seen, and one example of it.
+    #: How often each thing was noted, once for each version it is in, and the first example of it.
     drift: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     #: Ids that are now in the mirror as the API has them.
     settled: list[str] = field(default_factory=list)
@@ -144,10 +148,10 @@ def read(
                 raise RecordError("an error answer of the API, no record")
             identifier = value.get("id")
         identifier = key(identifier, "id", resource.id_length)
-    except jsontext.NotJson as error:
-        return Refusal(text, f"not JSON: {error}")
-    except RecordError as error:
-        return Refusal(text, str(error))
+    except (jsontext.NotJson, RecordError) as error:
+        reason = f"not JSON: {error}" if isinstance(error, jsontext.NotJson) else str(error)
+        arrival = Arrival(origin, parent_id, position, observed_at)
+        return Refusal(text, reason, arrival=arrival)
     return Record(resource.name, identifier, text, origin, parent_id, position, observed_at)
 
 
@@ -209,7 +213,7 @@ def build(
             _take(batch, state, item, importing=importing)
         except RecordError as error:
             state.is_settled = False
-            batch.refused.append(Refusal(item.payload, str(error), item.id))
+            batch.refused.append(Refusal(item.payload, str(error), item.id, item.arrival))
         else:
             state.is_settled = True
     # In the order of their keys: an index takes them faster, each of its pages once.
@@ -233,6 +237,8 @@ class _State:
         self.before: Record | None = None
         self.status: str | None = None
         self.rows: list[Row | Drift] = []
+        #: What was noted of each version that this batch brought, in their order.
+        self.notes: list[Drift] = []
         #: The record with its rows, where it was found at another place than it had.
         self.moved: Record | None = None
         self.version = known.version if known else 0
@@ -281,7 +287,9 @@ def _take(batch: Batch, state: _State, record: Record, *, importing: bool) -> No
         batch.counts["unchanged"] += 1
     elif importing and _is_older(batch.resource, state, record):
         # Rows are made all the same: what cannot become rows is refused, whenever it was said.
-        status = _status(batch.resource, _rows(batch.resource, record))
+        rows = rows_of(batch.resource, record)
+        status = _status(batch.resource, rows)
+        state.notes += _notes(rows)
         state.last_version += 1
         version = state.last_version
         batch.versions.append(Line(record, version, version, status, is_older=True))
@@ -311,7 +319,7 @@ def _adopt(
 
 
 def _become(batch: Batch, state: _State, record: Record) -> None:
-    rows = _rows(batch.resource, record)
+    rows = rows_of(batch.resource, record)
     record.canonical_digest  # noqa: B018 - refuse now what cannot be compared later
     record.forget_value()
     if state.record is not None:
@@ -323,6 +331,7 @@ def _become(batch: Batch, state: _State, record: Record) -> None:
     state.last_version += 1
     state.version = state.last_version
     state.record, state.rows, state.touched, state.moved = record, rows, None, None
+    state.notes += _notes(rows)
 
 
 def _move(resource: Resource, state: _State, record: Record, *, importing: bool) -> None:
@@ -330,7 +339,7 @@ def _move(resource: Resource, state: _State, record: Record, *, importing: bool)
     if importing or record.position is None or state.record is not None or state.known is None:
         return
     if record.position != state.known.position:
-        state.rows = _rows(resource, record)
+        state.rows = rows_of(resource, record)
         state.moved = record
 
 
@@ -342,7 +351,12 @@ def _status(resource: Resource, rows: Iterable[Row | Drift]) -> str | None:
     return next((values[place] for values in main), None)
 
 
-def _rows(resource: Resource, record: Record) -> list[Row | Drift]:
+def _notes(rows: Iterable[Row | Drift]) -> list[Drift]:
+    return [row for row in rows if isinstance(row, Drift)]
+
+
+def rows_of(resource: Resource, record: Record) -> list[Row | Drift]:
+    """What a record becomes. Raises RecordError, EtlError for a mistake in the resource."""
     try:
         return list(resource.rows(record))
     except EtlError:  # it says itself what is wrong, with the record or with the resource
@@ -406,25 +420,27 @@ def _settle(batch: Batch, identifier: str, state: _State) -> None:
             state.before,
         )
         (batch.updated if state.known else batch.created).append(line)
-        _collect(batch, state.rows)
+        collect(batch, state.rows)
     elif state.known is not None and state.last_version != state.known.last_version:
         batch.renumbered[identifier] = state.last_version
     if state.moved is not None:
         batch.moved.append(state.moved)
-        _collect(batch, state.rows)
+        collect(batch, state.rows)
     if state.touched is not None:
         was_missing = state.known is not None and state.known.missing_since is not None
         is_back = was_missing and not state.is_missing
         batch.touched.append(Touch(identifier, state.touched, is_back))
     if state.is_settled:
         batch.settled.append(identifier)
+    for note in state.notes:
+        times, example = batch.drift.get((note.path, note.kind), (0, note.example))
+        batch.drift[note.path, note.kind] = times + 1, example
 
 
-def _collect(batch: Batch, rows: Iterable[Row | Drift]) -> None:
+def collect(batch: Batch, rows: Iterable[Row | Drift]) -> None:
+    """Add the rows of a record to those that a batch writes. Raises EtlError for a strange one."""
     for row in rows:
-        if isinstance(row, Drift):
-            times, _ = batch.drift.get((row.path, row.kind), (0, ""))
-            batch.drift[row.path, row.kind] = times + 1, row.example
+        if isinstance(row, Drift):  # noted already, once for each version
             continue
         table, values = row
         try:

@@ -7,7 +7,7 @@ is read; so the tables come out the same whichever answer came first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
@@ -22,6 +22,7 @@ from etl.asking import Asked, Patience, ask, path_of
 from etl.batch import Refusal, read
 from etl.db.frontier import Frontier, Place
 from etl.db.progress import Due, ParentRead, due, positions
+from etl.db.quarantine import doubted_parents
 from etl.deadline import Deadline, ago
 from etl.errors import ApiContractError
 from etl.fields import LAST_SECOND
@@ -55,6 +56,8 @@ class Round:
     jobs: Seen | None = None
     #: Ask again what is only asked for once in a while.
     is_full: bool = False
+    #: Ask again, and for all they have, the parents whose answers hold what could not be read.
+    is_doubting: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,10 @@ def _due(this: Round) -> Iterator[Due]:
     every = 0 if this.is_full else this.source.full_every
     unread_since = ago(this.now(), every)
     came = Seen()
-    for parent in due(this.engine, this.resource, this.source.name, unread_since):
+    doubted: frozenset[str] = frozenset()
+    if this.is_doubting:
+        doubted = doubted_parents(this.engine, this.resource, this.source.name)
+    for parent in due(this.engine, this.resource, this.source.name, unread_since, doubted):
         if this.jobs is not None and parent.job_id not in this.jobs:
             continue
         if came.add(parent.asked):  # several jobs may name one file
@@ -167,9 +173,10 @@ def _read(this: Round, parent: Due, asked: Asked[Items], found: Items) -> Iterat
 def _item(this: Round, parent: Due, asked: Asked[Items], text: bytes) -> Record | Refusal:
     item = read(this.resource, text, this.origin, asked.at, parent_id=parent.owner)
     if isinstance(item, Refusal):
-        return Refusal(text, item.reason, parent.asked)
+        return replace(item, record_id=parent.asked)
     if item.id != parent.asked:
-        return Refusal(text, f"asked for {parent.asked}, and this is {item.id}", parent.asked)
+        reason = f"asked for {parent.asked}, and this is {item.id}"
+        return Refusal(text, reason, parent.asked, item.arrival, is_whole=False)
     return item
 
 
@@ -179,7 +186,8 @@ def _list(this: Round, parent: Due, asked: Asked[Items], found: Items) -> Iterat
     places = _positions(this, parent, found) if is_growing else [None] * len(found.ids)
     texts, ids = found.texts[::-1], found.ids[::-1]
     is_settled = _is_settled(this, parent, asked, found)
-    done = _word(this, parent, asked, is_settled=is_settled)
+    is_whole = not (is_growing and parent.newest_ids and found.is_joined)
+    done = _word(this, parent, asked, is_settled=is_settled, is_whole=is_whole)
     for start in range(0, max(len(texts), 1), AT_ONCE):
         end = start + AT_ONCE
         items = [
@@ -269,6 +277,7 @@ def _word(
     *,
     is_settled: bool = False,
     is_absent: bool = False,
+    is_whole: bool = False,
 ) -> ParentRead:
     return ParentRead(
         this.resource.name,
@@ -277,4 +286,5 @@ def _word(
         asked.at,
         is_settled or (is_absent and not _may_be_late(this, parent, asked)),
         (parent.absent_since or asked.at) if is_absent else None,
+        is_whole=is_whole,
     )

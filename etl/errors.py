@@ -12,6 +12,7 @@ EtlError
 │   ├── ApiRefused           will not get better by itself (401, 403, 404, quota, redirect, TLS)
 │   └── ApiContractError     it answered, but not in the shape we know
 └── StoreError               the database refused or vanished
+    ├── TransientStoreError  worth another try (lost connection, deadlock, locked file)
     ├── LeaseHeld            another writer is at work: exit 4
     └── LeaseLost            another writer took over while we worked
 
@@ -130,6 +131,10 @@ class ApiContractError(ApiError):
 
 class StoreError(EtlError):
     """The database refused the work, or went away."""
+
+
+class TransientStoreError(StoreError):
+    """The database failed in a way that may pass; the whole transaction can be tried again."""
 
 
 class LeaseHeld(StoreError):

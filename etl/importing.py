@@ -25,7 +25,7 @@ from etl.db.runs import Tally
 from etl.db.store import utc_now
 from etl.errors import UsageError
 from etl.pipe import Chunk, Progress, RunResult, SourceResult, run
-from etl.record import Origin, Record
+from etl.record import Arrival, Origin, Record
 from etl.resource import Parents, Resource
 from etl.resources.jobs import jobs
 
@@ -54,6 +54,8 @@ class Order:
     observed_at: datetime | None = None
     #: The job that events and checkpoints belong to, which events do not say themselves.
     job: str | None = None
+    #: Seconds to wait for another writer to end.
+    wait: float = 0.0
 
 
 class _Head(msgspec.Struct):
@@ -79,7 +81,7 @@ def import_files(
     """
     for name in order.files:
         require_file(name)
-    with run(engine, "import", "import", progress, now) as current:
+    with run(engine, "import", "import", progress, now, wait=order.wait) as current:
         source = SourceResult(order.origin.source)
         current.result.sources.append(source)
         waiting: dict[str, list[Record | Refusal]] = {}
@@ -132,7 +134,10 @@ def _item(text: bytes, order: Order) -> tuple[str, Record | Refusal]:
     kind = order.resource or (named.get(said, DEFAULT) if isinstance(said, str) else DEFAULT)
     is_other = isinstance(said, str) and said in NOT_MIRRORED - named.keys()
     if order.resource is None and is_other:
-        return kind, Refusal(text, f"a {said} is not mirrored by this version")
+        reason = f"a {said} is not mirrored by this version"
+        return kind, Refusal(
+            text, reason, arrival=Arrival(order.origin, observed_at=order.observed_at)
+        )
     resource = order.resources[kind]
     parent_id = None
     if resource.parents is not None and resource.parents.reads in ("list", "growing list"):
@@ -141,7 +146,8 @@ def _item(text: bytes, order: Order) -> tuple[str, Record | Refusal]:
             of_jobs = _is_of_jobs(resource.parents)
             hint = "say which job it belongs to: --job ID" if of_jobs else "only sync knows that"
             reason = f"it does not name what it belongs to; {hint}"
-            return kind, Refusal(text, reason, jsontext.item_id(text))
+            arrival = Arrival(order.origin, observed_at=order.observed_at)
+            return kind, Refusal(text, reason, jsontext.item_id(text), arrival)
     elif resource.parents is not None and resource.parents.reads == "content":
         return kind, Refusal(text, f"{kind} are read from files of another form, which sync does")
     return kind, read(resource, text, order.origin, order.observed_at, parent_id=parent_id)

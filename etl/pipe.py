@@ -54,6 +54,8 @@ class Chunk:
     places: Sequence[Place] = ()
     reads: Sequence[ParentRead] = ()
     missing: Sequence[str] = ()
+    #: Digests of the items that were in quarantine.
+    retried: Sequence[str] = ()
     #: How much more becomes of a byte of these than of a job's.
     weight: int = 1
     #: What a person should know of how this was read, as the reason why the run is partial.
@@ -206,6 +208,7 @@ class Run:
                 alongside.places += chunk.places
                 alongside.reads += chunk.reads
                 alongside.missing += chunk.missing
+                alongside.retried += chunk.retried
                 size += chunk.weight * sum(len(item.payload) for item in chunk.items)
                 if chunk.caveat is not None:
                     log.warning("%s, %s: %s", tally.source, tally.resource, chunk.caveat)
@@ -235,17 +238,20 @@ def run(
     progress: Progress,
     now: Callable[[], datetime] = utc_now,
     sources: Collection[str] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    wait: float = 0.0,
 ) -> Iterator[Run]:
     """A run under the lease, from its first line in the log to its last.
 
-    `sources`: those that the configuration names, where that is known.
+    `sources`: those that the configuration names, where that is known. `sleep`: for the waits
+    before the database is tried again. `wait`: seconds for another writer to end.
 
     Raises LeaseHeld where another writer is at work, StoreError where the database fails.
     """
     began = time.monotonic()
     result = RunResult(mode)
-    with lease.hold(engine, command) as held:
-        store = Store(engine, held.fence, now, sources)
+    with lease.hold(engine, command, wait=wait, sleep=sleep) as held:
+        store = Store(engine, held.fence, now, sources, sleep)
         result.run_id = store.begin(mode)
         try:
             yield Run(store, result, progress)
@@ -263,7 +269,8 @@ def _close_as_failed(store: Store, result: RunResult, error: BaseException) -> N
     elif isinstance(error, KeyboardInterrupt):
         what = "interrupted"
     else:
-        what = f"ended by {type(error).__name__}: {error}"
+        # Not its own words, of which nobody knows what they hold; the log has them, masked.
+        what = f"ended by {type(error).__name__}; the log of that run says more"
     try:
         for source in result.sources:
             for tally in source.tallies:

@@ -32,6 +32,16 @@ class Origin:
     project_id: str | None = None
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """How the text of a record came: what it takes, beside the text, to read it again."""
+
+    origin: Origin
+    parent_id: str | None = None
+    position: int | None = None
+    observed_at: datetime | None = None
+
+
 class Record(msgspec.Struct, frozen=True, dict=True):
     """One raw record. Rows are made from this alone, so a replay needs nothing else."""
 
@@ -45,6 +55,11 @@ class Record(msgspec.Struct, frozen=True, dict=True):
     position: int | None = None
     #: When the API said so; None where nobody knows (an import without a time).
     observed_at: datetime | None = None
+
+    @property
+    def arrival(self) -> Arrival:
+        """All that is known of it but its text and its name."""
+        return Arrival(self.origin, self.parent_id, self.position, self.observed_at)
 
     @cached_property
     def _decoded(self) -> tuple[Any, bytes]:

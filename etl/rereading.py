@@ -87,5 +87,6 @@ def _expected(errand: Errand, body: bytes, identifier: str) -> Record | Refusal:
     """The record that was asked for by its id, or why the answer is not it."""
     found = read(errand.resource, body, errand.origin, errand.now())
     if isinstance(found, Record) and found.id != identifier:
-        return Refusal(body, f"asked for {identifier}, and this is {found.id}", identifier)
+        reason = f"asked for {identifier}, and this is {found.id}"
+        return Refusal(body, reason, identifier, found.arrival, is_whole=False)
     return found

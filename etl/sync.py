@@ -17,8 +17,7 @@ from etl.api.paging import pages
 from etl.api.seen import Seen
 from etl.batch import Refusal, build, read
 from etl.children import Round, children
-from etl.db import frontier
-from etl.db.engine import database_errors
+from etl.db import again, frontier
 from etl.db.frontier import Frontier
 from etl.db.runs import Tally
 from etl.db.store import Store, utc_now
@@ -57,6 +56,8 @@ class Order:
     #: All sources that the configuration names, also those that this run leaves alone: a record of
     #: any other is taken over by the source that lists it. None where nobody knows.
     configured: frozenset[str] | None = None
+    #: Seconds to wait for another writer to end.
+    wait: float = 0.0
 
 
 def sync(
@@ -75,7 +76,8 @@ def sync(
     where another writer is at work, StoreError where the database fails.
     """
     deadline = Deadline(order.time_limit, clock=clock, stopped=stopped)
-    with run(engine, order.mode, "sync", progress, now, order.configured) as current:
+    terms = (now, order.configured, sleep, order.wait)
+    with run(engine, order.mode, "sync", progress, *terms) as current:
         current.result.mode = "incremental"
         turn = 0
         if deadline.is_set:  # so that nobody always comes when the time is up
@@ -121,6 +123,8 @@ class _Visit:
         self._result = result
         self._deadline = deadline
         self._now = now
+        #: Is this a visit that reads lists from end to end, as one is in `full_every`?
+        self._is_full = order.mode == "full"
         #: The jobs that a narrowed run came by.
         self._jobs: Seen | None = None
 
@@ -155,14 +159,15 @@ class _Visit:
 
     def _list(self, resource: Resource, tally: Tally) -> Iterable[Chunk]:
         """The records of a list of its own; none where it is not yet due again."""
-        with database_errors(), self._engine.connect() as connection:
-            known = frontier.load(connection, self._source.name, resource.name)
+        place = (self._source.name, resource.name)
+        known = again.read(self._engine, lambda connection: frontier.load(connection, *place))
         is_due = self._is_due(known, tally.started_at)
         if resource.item_path is None and not is_due:
             return ()
         is_whole = is_due and (known.cursor is None or self._order.mode == "full")
         if is_whole and resource.item_path is not None and not self._order.narrowing:
             self._current.result.mode = "full"
+            self._is_full = True
         reading = Reading(
             Errand(
                 self._engine,
@@ -204,6 +209,7 @@ class _Visit:
                 self._deadline,
                 self._jobs,
                 is_full=self._order.mode == "full",
+                is_doubting=self._is_full,
             )
         )
 

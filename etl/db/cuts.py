@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Engine, and_, func, select
 
-from etl.db.engine import database_errors
+from etl.db import again
 from etl.db.tables import frontiers, records
 from etl.resource import Resource
 
@@ -20,7 +20,8 @@ def cuts(
     table = resource.table
     if most < 2 or table is None or "created_at" not in table.c or "source" not in table.c:
         return []
-    with database_errors(), engine.connect() as connection:
+
+    def look(connection: Connection) -> list[str]:
         if not _was_listed(connection, resource.name, source):
             return []
         mine = table.c.source == source
@@ -42,6 +43,8 @@ def cuts(
             .order_by(numbered.c.place)
         )
         return list(found.scalars())
+
+    return again.read(engine, look)
 
 
 def _was_listed(connection: Connection, resource: str, source: str) -> bool:

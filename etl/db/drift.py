@@ -23,7 +23,8 @@ def put(
     for (path, kind), (times, example) in seen.items():
         # A path may hold a name that a stranger chose: made storable, and short enough for a key.
         at = clean(path)[:ID_LENGTH], kind
-        totals[at] = totals.get(at, (0, ""))[0] + times, example
+        before, first = totals.get(at, (0, example))
+        totals[at] = before + times, first
     known: set[tuple[str, str]] = set()
     for some in chunks(sorted({path for path, _ in totals})):
         query = select(drift.c.path, drift.c.kind).where(

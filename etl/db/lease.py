@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -19,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, insert, inspect, literal_column, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
 
-from etl.db.engine import database_errors, writing
+from etl.db.again import again
+from etl.db.engine import RowsRefused, database_errors, writing
 from etl.db.tables import lease_metadata, leases
 from etl.db.types import UtcDateTime
-from etl.errors import LeaseHeld, LeaseLost
+from etl.errors import LeaseHeld, LeaseLost, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ NAME = "writer"
 #: Seconds between two beats, and without a beat until a holder counts as dead.
 BEAT = 5.0
 EXPIRES = 30.0
+#: Seconds after which somebody who waits for the lease looks again.
+LOOK_AGAIN = 0.5
 
 #: The database's own clock in UTC: hosts may disagree about the time, one database does not.
 _CLOCK = {
@@ -120,16 +124,20 @@ def ensure(engine: Engine) -> None:
 
 
 @contextmanager
-def hold(engine: Engine, command: str) -> Iterator[Lease]:
+def hold(
+    engine: Engine,
+    command: str,
+    *,
+    wait: float = 0.0,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Lease]:
     """Take the lease for the length of a block, with a beat of its own.
 
-    Raises LeaseHeld where somebody holds it; the table must be there (`ensure`).
+    Raises LeaseHeld where somebody holds it, and still does after so many seconds of waiting; the
+    table must be there (`ensure`).
     """
-    with database_errors():
-        try:
-            lease = _take(engine, command)
-        except IntegrityError:
-            lease = _take(engine, command)  # somebody was first with the first line of all
+    lease = _take_in_time(engine, command, clock() + wait, sleep, clock)
     stop = threading.Event()
     beat = threading.Thread(target=_beats, args=(lease.beat, stop), name="lease", daemon=True)
     beat.start()
@@ -139,8 +147,49 @@ def hold(engine: Engine, command: str) -> Iterator[Lease]:
         stop.set()
         beat.join()
         if not lease.is_lost:
+            _give_back(lease)
+
+
+def _take_in_time(
+    engine: Engine,
+    command: str,
+    until: float,
+    sleep: Callable[[float], None],
+    clock: Callable[[], float],
+) -> Lease:
+    told = ""
+    while True:
+        try:
             with database_errors():
-                lease.release()
+                return _take(engine, command)
+        except RowsRefused:  # somebody was first with the first line of all
+            continue
+        except LeaseHeld as error:
+            left = until - clock()
+            if left <= 0:
+                raise
+            if error.holder != told:
+                log.info("waiting for %s", error.holder)
+                told = error.holder
+        sleep(min(LOOK_AGAIN, left))
+
+
+def _give_back(lease: Lease) -> None:
+    """Release the lease; where the database is gone, it falls by itself, and the work is done."""
+
+    def release() -> None:
+        with database_errors():
+            lease.release()
+
+    try:
+        again(release)
+    except StoreError as error:
+        log.warning(
+            "the lease could not be given back; it falls when this process has ended, elsewhere "
+            "after %.0f s: %s",
+            EXPIRES,
+            error,
+        )
 
 
 def _beats(beat: Callable[[], None], stop: threading.Event) -> None:

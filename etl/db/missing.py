@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from functools import partial
+from typing import Any
 
-from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy import Connection, Engine, Select, func, select, update
 
-from etl.db.engine import database_errors
+from etl.db import again
 from etl.db.ledger import chunks
 from etl.db.tables import records
 from etl.resource import Resource
@@ -23,8 +25,7 @@ def stored(engine: Engine, resource: Resource, source: str) -> int:
         records.c.source == source,
         records.c.missing_since.is_(None),
     )
-    with database_errors(), engine.connect() as connection:
-        return connection.scalar(query) or 0
+    return again.read(engine, lambda connection: connection.scalar(query)) or 0
 
 
 def ids(engine: Engine, resource: Resource, source: str) -> Iterator[str]:
@@ -37,8 +38,8 @@ def ids(engine: Engine, resource: Resource, source: str) -> Iterator[str]:
         query = select(table.c.id).where(table.c.source == source, table.c.id > last)
         if table is records:
             query = query.where(records.c.resource == resource.name)
-        with database_errors(), engine.connect() as connection:
-            found = connection.scalars(query.order_by(table.c.id).limit(AT_ONCE)).all()
+        some = query.order_by(table.c.id).limit(AT_ONCE)
+        found = again.read(engine, partial(_all, some))
         yield from found
         if len(found) < AT_ONCE:
             return
@@ -50,17 +51,20 @@ def unmarked(
 ) -> list[str]:
     """Which of these the mirror had before that time, and are not marked. Raises StoreError."""
     found: list[str] = []
-    with database_errors(), engine.connect() as connection:
-        for some in chunks(sorted(wanted)):
-            query = select(records.c.id).where(
-                records.c.resource == resource.name,
-                records.c.source == source,
-                records.c.id.in_(some),
-                records.c.first_seen_at < before,
-                records.c.missing_since.is_(None),
-            )
-            found += connection.scalars(query)
+    for some in chunks(sorted(wanted)):
+        query = select(records.c.id).where(
+            records.c.resource == resource.name,
+            records.c.source == source,
+            records.c.id.in_(some),
+            records.c.first_seen_at < before,
+            records.c.missing_since.is_(None),
+        )
+        found += again.read(engine, partial(_all, query))
     return sorted(found)
+
+
+def _all(query: Select[Any], connection: Connection) -> Sequence[str]:
+    return connection.scalars(query).all()
 
 
 def mark(connection: Connection, resource: str, wanted: Collection[str], now: datetime) -> int:

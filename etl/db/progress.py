@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,8 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from etl.db import bulk
-from etl.db.engine import database_errors
+from etl.db import again, bulk
 from etl.db.ledger import chunks
 from etl.db.tables import child_progress, frontiers, records
 from etl.db.types import utc_text
@@ -71,25 +70,32 @@ class ParentRead:
     absent_since: datetime | None = None
     #: When the read failed; None where it did not.
     failed_at: datetime | None = None
+    #: Did all that the parent's list has come? This is about the read, and is not kept.
+    is_whole: bool = False
 
 
-def due(engine: Engine, resource: Resource, source: str, unread_since: datetime) -> Iterator[Due]:
+def due(
+    engine: Engine,
+    resource: Resource,
+    source: str,
+    unread_since: datetime,
+    doubted: Collection[str] = (),
+) -> Iterator[Due]:
     """The parents that a source is to be asked for, in the order of their ids, each once a column.
 
     `unread_since`: of those that are never settled, the ones that were not read since then.
-    Raises StoreError.
+    `doubted`: those that are to be asked again, and for all they have. Raises StoreError.
     """
     parents = resource.parents
     if parents is None:
         raise ValueError(f"{resource.name} hangs off nothing")
     for column in parents.columns:
-        query = _query(resource, parents, column, source, unread_since)
+        query = _query(resource, parents, column, source, unread_since, doubted)
         last = ""
         while True:
-            with database_errors(), engine.connect() as connection:
-                found = connection.execute(query.where(column > last)).all()
+            found = _lines(engine, query.where(column > last))
             for line in sorted(found, key=_patience):
-                newest = tuple(line.newest_ids or ())
+                newest = () if line.asked in doubted else tuple(line.newest_ids or ())
                 position = 0 if line.position is None else line.position + 1
                 yield Due(
                     line.asked,
@@ -122,6 +128,7 @@ def _query(
     column: Column[Any],
     source: str,
     unread_since: datetime,
+    doubted: Collection[str],
 ) -> Select[Any]:
     table = column.table
     job_id = jobs.c.id if table is jobs else table.c.job_id
@@ -157,6 +164,8 @@ def _query(
         is_due = child_progress.c.is_settled.is_(False)
     if parents.until == "settled":
         is_due = or_(is_due, _is_doubtful(source))
+    if doubted:
+        is_due = or_(is_due, column.in_(sorted(doubted)))
     # One line a value, though several jobs may name one file.
     owner = null() if parents.owner is None else parents.owner
     ended_at = null() if parents.ended_at is None else parents.ended_at
@@ -216,8 +225,7 @@ def positions(engine: Engine, resource: Resource, parent_id: str) -> dict[str, i
     if parents is None or parents.named_by is None or table is None:
         raise ValueError(f"{resource.name} is no growing list")
     query = select(table.c.id, table.c.position).where(parents.named_by == parent_id)
-    with database_errors(), engine.connect() as connection:
-        return {line.id: line.position for line in connection.execute(query)}
+    return {line.id: line.position for line in _lines(engine, query)}
 
 
 def open_ids(
@@ -262,9 +270,12 @@ def open_ids(
             table.c.id,
         )
     )
-    with database_errors(), engine.connect() as connection:
-        found = connection.execute(query).all()
+    found = _lines(engine, query)
     return [(line.id, line.changed_at < changed_since) for line in found]
+
+
+def _lines(engine: Engine, query: Select[Any]) -> Sequence[Any]:
+    return again.read(engine, lambda connection: connection.execute(query).all())
 
 
 if child_progress.columns.keys() != [

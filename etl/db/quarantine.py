@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, select, update
 
 from etl.batch import Refusal
+from etl.db import again
 from etl.db.ledger import chunks
-from etl.db.tables import ID_LENGTH, quarantine
+from etl.db.tables import ID_LENGTH, quarantine, sync_runs
 from etl.fields import clean
-from etl.record import pack
+from etl.record import pack, unpack
+from etl.resource import Resource
+
+#: Parents with something in quarantine that are asked again at once: all of them in one statement.
+MOST_DOUBTED = 5_000
 
 
 def seen_before(
@@ -37,8 +43,12 @@ def put(
     refused: Sequence[Refusal],
     run_id: int,
     now: datetime,
+    retried: Collection[str] = (),
 ) -> list[Refusal]:
-    """Write what was refused; those that are new. One seen before keeps its line and its number."""
+    """Write what was refused; those that are new. One seen before keeps its line and its number.
+
+    `retried`: digests of texts that nobody sent again: their lines only get today's reason.
+    """
     seen: dict[str, Refusal] = {one.digest: one for one in refused}
     waiting = (
         quarantine.c.resource == resource,
@@ -46,15 +56,22 @@ def put(
         quarantine.c.resolved_at.is_(None),
     )
     known = seen_before(connection, resource, source, seen)
-    for some in chunks(sorted(known)):
+    for some in chunks(sorted(known.difference(retried))):
         connection.execute(
             update(quarantine)
             .where(*waiting, quarantine.c.digest.in_(some))
             .values(last_seen_at=now)
         )
+    for digest in sorted(known.intersection(retried)):
+        line = (*waiting, quarantine.c.digest == digest)
+        said = clean(seen[digest].reason)
+        before = connection.scalar(select(quarantine.c.reason).where(*line)) or ""
+        if not before.endswith(said):  # an import's begins with the place in the file
+            connection.execute(update(quarantine).where(*line).values(reason=said))
     new = [one for digest, one in seen.items() if digest not in known]
     for one in new:
         payload, encoding = pack(one.payload)
+        came = one.arrival
         connection.execute(
             insert(quarantine).values(
                 run_id=run_id,
@@ -68,6 +85,13 @@ def put(
                 first_seen_at=now,
                 last_seen_at=now,
                 resolved_at=None,
+                id_space=came and came.origin.id_space,
+                provider=came and came.origin.provider,
+                project_id=came and came.origin.project_id,
+                parent_id=came and came.parent_id,
+                position=came and came.position,
+                observed_at=came and came.observed_at,
+                is_whole=came is not None and one.is_whole,
             )
         )
     return new
@@ -95,6 +119,86 @@ def resolve(
             )
             .values(resolved_at=now)
         )
+
+
+def resolve_texts(
+    connection: Connection, resource: str, source: str, digests: Collection[str], now: datetime
+) -> None:
+    """Close the lines of these texts, which can be read now."""
+    for some in chunks(sorted(digests)):
+        connection.execute(
+            update(quarantine)
+            .where(
+                quarantine.c.resource == resource,
+                quarantine.c.source == source,
+                quarantine.c.resolved_at.is_(None),
+                quarantine.c.digest.in_(some),
+            )
+            .values(resolved_at=now)
+        )
+
+
+def resolve_unsent(
+    connection: Connection, resource: str, source: str, began: Mapping[str, datetime], now: datetime
+) -> None:
+    """Close the lines of what lists no longer hold that were read from end to end.
+
+    `began`: when the read of each list began, by its parent, '' for one without. What an import
+    brought was never in a list.
+    """
+    waiting = (
+        quarantine.c.resource == resource,
+        quarantine.c.source == source,
+        quarantine.c.resolved_at.is_(None),
+    )
+    parent = func.coalesce(quarantine.c.parent_id, "")
+    open_parents = set(connection.scalars(select(parent).where(*waiting).distinct()))
+    imports = select(sync_runs.c.id).where(sync_runs.c.mode == "import")
+    for one in sorted(open_parents & began.keys()):
+        connection.execute(
+            update(quarantine)
+            .where(
+                *waiting,
+                parent == one,
+                quarantine.c.last_seen_at < began[one],
+                quarantine.c.run_id.not_in(imports),
+            )
+            .values(resolved_at=now)
+        )
+
+
+def doubted_parents(engine: Engine, resource: Resource, source: str) -> frozenset[str]:
+    """The parents whose answers hold what lies in quarantine. Raises StoreError."""
+    is_list = resource.parents is not None and resource.parents.reads in ("list", "growing list")
+    parent = quarantine.c.parent_id if is_list else quarantine.c.record_id
+    query = (
+        select(parent)
+        .where(
+            quarantine.c.resource == resource.name,
+            quarantine.c.source == source,
+            quarantine.c.resolved_at.is_(None),
+            parent.is_not(None),
+        )
+        .order_by(parent)
+        .distinct()
+        .limit(MOST_DOUBTED)
+    )
+    return again.read(engine, lambda connection: frozenset(connection.scalars(query)))
+
+
+def lines(engine: Engine, *where: ColumnElement[bool]) -> list[Row[Any]]:
+    """Lines of quarantine without their texts, in the order of their numbers. Raises StoreError."""
+    said = [column for column in quarantine.columns if column.name != "payload"]
+    query = select(*said, func.length(quarantine.c.payload).label("length"))
+    query = query.where(*where).order_by(quarantine.c.id)
+    return again.read(engine, lambda connection: list(connection.execute(query)))
+
+
+def text_of(engine: Engine, line: Row[Any]) -> bytes:
+    """The text of a line. Raises StoreError."""
+    query = select(quarantine.c.payload).where(quarantine.c.id == line.id)
+    packed = again.read(engine, lambda connection: connection.scalar(query))
+    return unpack(packed or "", line.payload_encoding)
 
 
 def waiting(connection: Connection) -> int:

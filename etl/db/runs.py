@@ -13,6 +13,9 @@ from etl.db.tables import COUNTS, sync_resource_runs, sync_runs
 from etl.db.upsert import upsert
 from etl.errors import EtlError
 
+#: Counts, newly quarantined and doubtful lists of a tally.
+TallyState = tuple[dict[str, int], int, frozenset[str]]
+
 
 @dataclass
 class Tally:
@@ -32,7 +35,19 @@ class Tally:
     read: int = 0
     #: Records refused for the first time: what makes a run partial.
     newly_quarantined: int = 0
+    #: The lists (of which parent; '' for its own) that brought such a record: they do not count as
+    #: read in this run, so the next one asks again, and finds it mended or takes it for lasting.
+    doubtful: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+
+    def state(self) -> TallyState:
+        """What a batch adds to, as it is now."""
+        return dict(self.counts), self.newly_quarantined, frozenset(self.doubtful)
+
+    def become(self, state: TallyState) -> None:
+        """Go back to such a state, or on to it."""
+        self.counts, self.newly_quarantined = dict(state[0]), state[1]
+        self.doubtful = set(state[2])
 
     def add(self, counts: Mapping[str, int]) -> None:
         """Add the counts of one batch."""
@@ -40,11 +55,19 @@ class Tally:
             self.counts[name] += count
 
 
-def begin(connection: Connection, mode: str, now: datetime) -> int:
+def begin(connection: Connection, mode: str, now: datetime, *, may_be_there: bool = False) -> int:
     """Log that a run begins; its number. Runs that never ended are closed as failed.
 
     Only the holder of the lease calls this, so a run that still says `running` was killed.
+    `may_be_there`: or it is this one, of whose commit nobody heard.
     """
+    if may_be_there:
+        same = select(sync_runs.c.id).where(
+            sync_runs.c.status == "running", sync_runs.c.mode == mode, sync_runs.c.started_at == now
+        )
+        this = connection.scalar(same)
+        if this is not None:
+            return int(this)
     cut = {"status": "failed", "error": "the run was cut off", "finished_at": now}
     for table in (sync_runs, sync_resource_runs):
         connection.execute(update(table).where(table.c.status == "running").values(cut))
@@ -69,6 +92,23 @@ def note(connection: Connection, run_id: int, tally: Tally) -> None:
         **tally.counts,
     }
     connection.execute(upsert(connection.dialect.name, sync_resource_runs), line)
+
+
+def is_noted(connection: Connection, run_id: int, tally: Tally, state: TallyState) -> bool:
+    """Does the log say that a batch was written which brought a tally to this state?
+
+    A batch that counts nothing leaves no such trace, and does no harm when it is written twice.
+    """
+    if state[0] == tally.counts:
+        return False
+    line = connection.execute(
+        select(*(sync_resource_runs.c[name] for name in COUNTS)).where(
+            sync_resource_runs.c.run_id == run_id,
+            sync_resource_runs.c.source == tally.source,
+            sync_resource_runs.c.resource == tally.resource,
+        )
+    ).one_or_none()
+    return line is not None and dict(line._mapping) == state[0]  # noqa: SLF001 - a public name
 
 
 def end(

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 
 from sqlalchemy import Connection, Engine, delete
 
 from etl.batch import Batch, Known, Refusal, build, untouched
-from etl.db import bulk, drift, frontier, ledger, missing, progress, quarantine, runs
+from etl.db import again, bulk, drift, frontier, ledger, missing, progress, quarantine, runs
 from etl.db.engine import RowsRefused, database_errors, writing
 from etl.db.frontier import Place
 from etl.db.progress import ParentRead
-from etl.db.runs import Tally
+from etl.db.runs import Tally, TallyState
 from etl.record import Record
 from etl.resource import Resource
 from etl.resources import discover
@@ -44,6 +45,8 @@ class Alongside:
     reads: list[ParentRead] = field(default_factory=list)
     #: Ids that the API no longer has.
     missing: list[str] = field(default_factory=list)
+    #: Digests of texts that were in quarantine already and are read once more.
+    retried: list[str] = field(default_factory=list)
 
 
 class Store:
@@ -55,8 +58,10 @@ class Store:
         fence: Callable[[Connection], None],
         now: Callable[[], datetime] = utc_now,
         sources: Collection[str] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._engine = engine
+        self._sleep = sleep
         self._fence = fence
         self.now = now
         #: The sources that the configuration names; None where nobody knows.
@@ -76,22 +81,41 @@ class Store:
             self._fence(connection)
             yield connection
 
+    def again(self, write: Callable[[Connection], None]) -> None:
+        """Write something in a transaction, anew where the database failed in a way that passes.
+
+        What is written may have been committed without our hearing of it, so it must bear being
+        written twice. Raises what `transaction` raises.
+        """
+
+        def once() -> None:
+            with self.transaction() as connection:
+                write(connection)
+
+        again.again(once, sleep=self._sleep)
+
     def begin(self, mode: str) -> int:
         """Log that a run begins; its number."""
-        with self.transaction() as connection:
-            self.run_id = runs.begin(connection, mode, self.now())
+        began_at = self.now()
+        is_second = False
+
+        def write(connection: Connection) -> None:
+            nonlocal is_second
+            self.run_id = runs.begin(connection, mode, began_at, may_be_there=is_second)
+            is_second = True
             self._has_open_quarantine = quarantine.waiting(connection) > 0
+
+        self.again(write)
         return self.run_id
 
     def end(self, status: str, error: str | None, counts: dict[str, int], mode: str) -> None:
         """Log how the run ended."""
-        with self.transaction() as connection:
-            runs.end(connection, self.run_id, status, error, counts, mode, self.now())
+        said = (self.run_id, status, error, counts, mode, self.now())
+        self.again(lambda connection: runs.end(connection, *said))
 
     def note(self, tally: Tally) -> None:
         """Log how a resource stands, outside of any batch."""
-        with self.transaction() as connection:
-            runs.note(connection, self.run_id, tally)
+        self.again(lambda connection: runs.note(connection, self.run_id, tally))
 
     def apply(
         self,
@@ -105,16 +129,31 @@ class Store:
         """Mirror some records, log them in `tally`, write what stands `alongside`: all or none.
 
         Rows that the database refuses are sought by halving, so that only they are quarantined.
+        What fails for a reason that passes is tried again.
         """
-        before = dict(tally.counts), tally.newly_quarantined
-        try:
+        before = tally.state()
+        written: tuple[TallyState, _Found] | None = None
+
+        def once() -> _Found:
+            nonlocal written
+            tally.become(before)
             with self.transaction() as connection:
-                items = _fitting(connection, items)
+                if written is not None and runs.is_noted(
+                    connection, self.run_id, tally, written[0]
+                ):
+                    tally.become(written[0])  # the connection was lost after the commit
+                    return written[1]
+                fitting = _fitting(connection, items)
                 found = self._write(
-                    connection, resource, items, tally, alongside, importing=importing
+                    connection, resource, fitting, tally, alongside, importing=importing
                 )
+                written = tally.state(), found
+            return found
+
+        try:
+            found = again.again(once, sleep=self._sleep)
         except BaseException as error:
-            tally.counts, tally.newly_quarantined = before  # nothing of it was written
+            tally.become(before)  # nothing of it was written
             if not isinstance(error, RowsRefused):
                 raise
             halves = _halves(items, error)
@@ -151,21 +190,31 @@ class Store:
         batch = build(resource, items, known, same, importing=importing, sources=self._sources)
         now = self.now()
         ledger.write(connection, batch, self.run_id, now)
-        _write_rows(connection, batch)
+        write_rows(connection, batch)
         changed = [line.record.id for line in batch.updated]
         changed += [one.id for one in batch.touched if one.is_back]
         progress.unsettle(connection, _children(resource.name), changed)
         found = _Found(seen_again=len(batch.refused))
         if batch.refused:
             self._has_open_quarantine = True
-            put = (tally.source, batch.refused, self.run_id, now)
+            put = (tally.source, batch.refused, self.run_id, now, alongside.retried)
             found.quarantined = quarantine.put(connection, resource.name, *put)
-            found.seen_again -= len(found.quarantined)
+            found.seen_again -= len(found.quarantined) + len(alongside.retried)
             tally.newly_quarantined += len(found.quarantined)
+            tally.doubtful |= {_list_of(resource, one) for one in found.quarantined}
+        if tally.doubtful:
+            alongside = _doubted(alongside, tally.doubtful)
         if self._has_open_quarantine:
-            read = [one.parent_id for one in alongside.reads if one.failed_at is None]
-            settled = (tally.source, batch.settled + read, batch.refused, now)
-            quarantine.resolve(connection, resource.name, *settled)
+            read = [one for one in alongside.reads if one.failed_at is None]
+            settled = batch.settled + [one.parent_id for one in read]
+            quarantine.resolve(connection, resource.name, tally.source, settled, batch.refused, now)
+            began = {one.parent_id: one.read_at for one in read if one.is_whole and one.read_at}
+            began |= _listed(alongside.places)
+            if began:
+                quarantine.resolve_unsent(connection, resource.name, tally.source, began, now)
+        if alongside.retried:
+            read_now = set(alongside.retried) - {one.digest for one in batch.refused}
+            quarantine.resolve_texts(connection, resource.name, tally.source, read_now, now)
         if batch.drift:
             found.drift = drift.put(connection, resource.name, batch.drift, now)
         tally.add(batch.counts)
@@ -174,6 +223,40 @@ class Store:
         progress.save(connection, alongside.reads)
         runs.note(connection, self.run_id, tally)
         return found
+
+
+def _list_of(resource: Resource, refused: Refusal) -> str:
+    """The parent whose answer held what was refused; '' where it came in a list of its own."""
+    if resource.parents is None:
+        return ""
+    came = refused.arrival
+    if resource.parents.reads in ("list", "growing list") and came is not None:
+        return came.parent_id or ""
+    return refused.record_id or ""
+
+
+def _doubted(alongside: Alongside, doubtful: Collection[str]) -> Alongside:
+    """What else becomes true, but that these lists were read."""
+    return Alongside(
+        [place for place in alongside.places if place.parent_id not in doubtful],
+        [
+            replace(one, is_settled=False, failed_at=one.failed_at or one.read_at, read_at=None)
+            if one.parent_id in doubtful
+            else one
+            for one in alongside.reads
+        ],
+        alongside.missing,
+        alongside.retried,
+    )
+
+
+def _listed(places: Sequence[Place]) -> dict[str, datetime]:
+    """When the listings had begun that came to their end."""
+    return {
+        place.parent_id: place.frontier.listed_at
+        for place in places
+        if not place.parent_id and place.frontier.listed_at and place.frontier.cursor is None
+    }
 
 
 @dataclass
@@ -206,14 +289,15 @@ def _known(
     return known, same
 
 
-def _write_rows(connection: Connection, batch: Batch) -> None:
+def write_rows(connection: Connection, batch: Batch) -> None:
     """Insert the rows of new records; upsert changed ones, and replace whole what they own."""
     resource = batch.resource
     written_before = [line.record.id for line in batch.updated]
     written_before += [record.id for record in batch.moved]
     for some in ledger.chunks(written_before):
         for table, owner in resource.owned.items():
-            connection.execute(delete(table).where(table.c[owner].in_(some)))
+            mine = table.c[owner].in_(some), resource.its_own(table)
+            connection.execute(delete(table).where(*mine))
     if resource.table is not None:
         main = batch.rows.get(resource.table, [])
         if written_before:
@@ -272,7 +356,7 @@ def _too_large(item: Record | Refusal, most: int) -> Refusal:
         f"{len(item.payload):,} bytes are more than the database takes at once; "
         f"raise its max_allowed_packet, which now leaves room for {most:,}"
     )
-    return Refusal(item.payload, reason, item.id).shortened(KEPT)
+    return Refusal(item.payload, reason, item.id, item.arrival).shortened(KEPT)
 
 
 def _halves(
@@ -288,13 +372,13 @@ def _halves(
         if len(item.payload) <= KEPT:
             raise error
         return [[item.shortened(KEPT)]]
-    return [[Refusal(item.payload, f"the database refuses it: {error}", item.id)]]
+    return [[Refusal(item.payload, f"the database refuses it: {error}", item.id, item.arrival)]]
 
 
 def _tell(resource: str, found: _Found) -> None:
     for one in found.quarantined:
         log.warning("quarantined: %s %s: %s", resource, one.record_id or "without id", one.reason)
-    if found.seen_again:
+    if found.seen_again > 0:
         log.warning("%s: %s bad records seen before came again", resource, found.seen_again)
     for path, kind, example in found.drift:
         log.warning("new in %s: `%s` (%s), as %s", resource, path, kind, example)

@@ -135,7 +135,21 @@ def test_one_and_one_point_zero_are_a_change() -> None:
 def test_drift_is_counted_with_one_example() -> None:
     items = [record(job(f"ftjob-{n}", new=n)) for n in range(3)]
     batch = build(JOBS, items, {})
-    assert batch.drift == {("new", "unknown_field"): (3, "2")}
+    assert batch.drift == {("new", "unknown_field"): (3, "0")}
+
+
+def test_drift_is_counted_once_for_each_version_of_a_record() -> None:
+    first, passed, last = (record(job("ftjob-1", new=n), id="ftjob-1") for n in range(3))
+    assert build(JOBS, [first, passed, last, last], {}).drift == {
+        ("new", "unknown_field"): (3, "0")
+    }
+    assert build(JOBS, [first], known(first)).drift == {}
+
+
+def test_a_record_that_only_stands_elsewhere_adds_no_drift() -> None:
+    one = record(job("ftjob-1", new=1), id="ftjob-1", position=3)
+    batch = build(JOBS, [record(job("ftjob-1", new=1), id="ftjob-1", position=4)], known(one))
+    assert (len(batch.moved), batch.drift) == (1, {})
 
 
 # several states of one record
