@@ -271,6 +271,8 @@ def _close_as_failed(store: Store, result: RunResult, error: BaseException) -> N
     else:
         # Not its own words, of which nobody knows what they hold; the log has them, masked.
         what = f"ended by {type(error).__name__}; the log of that run says more"
+    if isinstance(error, StoreError):
+        store.tries = 1  # it was tried long enough
     try:
         for source in result.sources:
             for tally in source.tallies:

@@ -27,6 +27,7 @@ LISTS = ("list", "growing list")
 #: Why a line cannot be read again from what it holds.
 NO_RECORD = "no record came: sync asks for it again"
 CUT = "too large to be kept whole: sync asks for it again"
+IN_MIRROR = "the mirror holds it: `ftmirror replay` reads it again"
 UNKNOWN_RESOURCE = "this version has no such resource"
 UNKNOWN_PARENT = "nothing says what it belongs to: import it again with --job ID"
 UNKNOWN_ORIGIN = "it was kept without its origin: sync asks for it again"
@@ -115,6 +116,8 @@ def why_not(line: Row[Any], order: Order) -> str | None:
     resource = order.resources.get(line.resource)
     if resource is None:
         return UNKNOWN_RESOURCE
+    if line.mode == "replay":
+        return IN_MIRROR
     if line.is_whole is False:
         return NO_RECORD if line.id_space is None else CUT
     if _origin(line, order) is None or (line.is_whole is None and resource.parents is not None):

@@ -30,7 +30,12 @@ FIRST_WAIT = 0.5
 LONGEST = 60.0
 
 
-def again(work: Callable[[], _Found], *, sleep: Callable[[float], None] = time.sleep) -> _Found:
+def again(
+    work: Callable[[], _Found],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    tries: int = MOST_TRIES,
+) -> _Found:
     """Do some work, and do it again where it failed for a reason that passes.
 
     Raises the error of the last try.
@@ -38,7 +43,7 @@ def again(work: Callable[[], _Found], *, sleep: Callable[[float], None] = time.s
     policy = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(TransientStoreError),
         wait=tenacity.wait_exponential(multiplier=FIRST_WAIT),
-        stop=tenacity.stop_after_attempt(MOST_TRIES) | tenacity.stop_after_delay(LONGEST),
+        stop=tenacity.stop_after_attempt(tries) | tenacity.stop_after_delay(LONGEST),
         sleep=sleep,
         before_sleep=_tell,
         reraise=True,

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, Row, insert, inspect, literal_column,
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
 
-from etl.db.again import again
+from etl.db.again import MOST_TRIES, again
 from etl.db.engine import RowsRefused, database_errors, writing
 from etl.db.tables import lease_metadata, leases
 from etl.db.types import UtcDateTime
@@ -141,13 +141,17 @@ def hold(
     stop = threading.Event()
     beat = threading.Thread(target=_beats, args=(lease.beat, stop), name="lease", daemon=True)
     beat.start()
+    tries = MOST_TRIES
     try:
         yield lease
+    except StoreError:
+        tries = 1  # the database was tried long enough
+        raise
     finally:
         stop.set()
         beat.join()
         if not lease.is_lost:
-            _give_back(lease)
+            _give_back(lease, sleep, tries)
 
 
 def _take_in_time(
@@ -174,7 +178,7 @@ def _take_in_time(
         sleep(min(LOOK_AGAIN, left))
 
 
-def _give_back(lease: Lease) -> None:
+def _give_back(lease: Lease, sleep: Callable[[float], None], tries: int) -> None:
     """Release the lease; where the database is gone, it falls by itself, and the work is done."""
 
     def release() -> None:
@@ -182,7 +186,7 @@ def _give_back(lease: Lease) -> None:
             lease.release()
 
     try:
-        again(release)
+        again(release, sleep=sleep, tries=tries)
     except StoreError as error:
         log.warning(
             "the lease could not be given back; it falls when this process has ended, elsewhere "

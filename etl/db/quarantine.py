@@ -77,7 +77,7 @@ def put(
                 run_id=run_id,
                 source=source,
                 resource=resource,
-                record_id=None if one.record_id is None else clean(one.record_id)[:ID_LENGTH],
+                record_id=_fitting(one.record_id),
                 reason=clean(one.reason),
                 payload=payload,
                 payload_encoding=encoding,
@@ -88,7 +88,7 @@ def put(
                 id_space=came and came.origin.id_space,
                 provider=came and came.origin.provider,
                 project_id=came and came.origin.project_id,
-                parent_id=came and came.parent_id,
+                parent_id=_fitting(came and came.parent_id),
                 position=came and came.position,
                 observed_at=came and came.observed_at,
                 is_whole=came is not None and one.is_whole,
@@ -97,20 +97,48 @@ def put(
     return new
 
 
+def _fitting(identifier: str | None) -> str | None:
+    """An id as a column takes it: what a record says of its parent may be anything."""
+    return None if identifier is None else clean(identifier)[:ID_LENGTH]
+
+
 def resolve(
     connection: Connection,
     resource: str,
     source: str,
     ids: Collection[str],
+    new: Collection[str],
     refused: Sequence[Refusal],
     now: datetime,
 ) -> None:
-    """Close the lines of records that this source has since sent in good shape."""
+    """Close the lines of records that this source has since sent in good shape.
+
+    `new`: those of them that were not in the mirror like this before. What a replay could not read
+    is in the mirror, so that to be sent once more says nothing.
+    """
     still = {one.digest for one in refused}
-    for some in chunks(sorted(ids)):
+    _close(connection, resource, source, sorted(ids), still, now, _not_of("replay"))
+    _close(connection, resource, source, sorted(new), still, now)
+
+
+def _not_of(*modes: str) -> ColumnElement[bool]:
+    return quarantine.c.run_id.not_in(select(sync_runs.c.id).where(sync_runs.c.mode.in_(modes)))
+
+
+def _close(
+    connection: Connection,
+    resource: str,
+    source: str,
+    ids: Sequence[str],
+    still: Collection[str],
+    now: datetime,
+    *where: ColumnElement[bool],
+) -> None:
+    for some in chunks(ids):
         connection.execute(
             update(quarantine)
             .where(
+                *where,
                 quarantine.c.resource == resource,
                 quarantine.c.source == source,
                 quarantine.c.resolved_at.is_(None),
@@ -143,8 +171,8 @@ def resolve_unsent(
 ) -> None:
     """Close the lines of what lists no longer hold that were read from end to end.
 
-    `began`: when the read of each list began, by its parent, '' for one without. What an import
-    brought was never in a list.
+    `began`: when the read of each list began, by its parent, '' for one without. What an import or
+    a replay could not read was in no list.
     """
     waiting = (
         quarantine.c.resource == resource,
@@ -153,7 +181,6 @@ def resolve_unsent(
     )
     parent = func.coalesce(quarantine.c.parent_id, "")
     open_parents = set(connection.scalars(select(parent).where(*waiting).distinct()))
-    imports = select(sync_runs.c.id).where(sync_runs.c.mode == "import")
     for one in sorted(open_parents & began.keys()):
         connection.execute(
             update(quarantine)
@@ -161,7 +188,7 @@ def resolve_unsent(
                 *waiting,
                 parent == one,
                 quarantine.c.last_seen_at < began[one],
-                quarantine.c.run_id.not_in(imports),
+                _not_of("import", "replay"),
             )
             .values(resolved_at=now)
         )
@@ -187,9 +214,14 @@ def doubted_parents(engine: Engine, resource: Resource, source: str) -> frozense
 
 
 def lines(engine: Engine, *where: ColumnElement[bool]) -> list[Row[Any]]:
-    """Lines of quarantine without their texts, in the order of their numbers. Raises StoreError."""
+    """Lines of quarantine without their texts, in the order of their numbers. Raises StoreError.
+
+    Each with the `mode` of the run that put it there.
+    """
     said = [column for column in quarantine.columns if column.name != "payload"]
-    query = select(*said, func.length(quarantine.c.payload).label("length"))
+    length = func.length(quarantine.c.payload).label("length")
+    from_run = quarantine.outerjoin(sync_runs, sync_runs.c.id == quarantine.c.run_id)
+    query = select(*said, length, sync_runs.c.mode).select_from(from_run)
     query = query.where(*where).order_by(quarantine.c.id)
     return again.read(engine, lambda connection: list(connection.execute(query)))
 

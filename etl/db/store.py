@@ -62,6 +62,8 @@ class Store:
     ) -> None:
         self._engine = engine
         self._sleep = sleep
+        #: How often a transaction is tried: once only, where the database was given up already.
+        self.tries = again.MOST_TRIES
         self._fence = fence
         self.now = now
         #: The sources that the configuration names; None where nobody knows.
@@ -92,7 +94,7 @@ class Store:
             with self.transaction() as connection:
                 write(connection)
 
-        again.again(once, sleep=self._sleep)
+        again.again(once, sleep=self._sleep, tries=self.tries)
 
     def begin(self, mode: str) -> int:
         """Log that a run begins; its number."""
@@ -151,7 +153,7 @@ class Store:
             return found
 
         try:
-            found = again.again(once, sleep=self._sleep)
+            found = again.again(once, sleep=self._sleep, tries=self.tries)
         except BaseException as error:
             tally.become(before)  # nothing of it was written
             if not isinstance(error, RowsRefused):
@@ -207,7 +209,9 @@ class Store:
         if self._has_open_quarantine:
             read = [one for one in alongside.reads if one.failed_at is None]
             settled = batch.settled + [one.parent_id for one in read]
-            quarantine.resolve(connection, resource.name, tally.source, settled, batch.refused, now)
+            new = [line.record.id for line in (*batch.created, *batch.updated)]
+            of_these = (resource.name, tally.source, settled, new, batch.refused, now)
+            quarantine.resolve(connection, *of_these)
             began = {one.parent_id: one.read_at for one in read if one.is_whole and one.read_at}
             began |= _listed(alongside.places)
             if began:
