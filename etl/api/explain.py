@@ -26,6 +26,11 @@ _ADVICE = {
     429: "The server asks for fewer requests (rate limit).",
 }
 
+#: Codes of a key that names another project or organization than its own.
+_MISMATCHED = ("mismatched_project", "mismatched_organization", "invalid_organization")
+
+_HEADER = re.compile(r"OpenAI-(?:Project|Organization) header", re.IGNORECASE)
+
 _SCOPES = re.compile(r"missing scopes?:?\s+([\w.-]+(?:,\s*[\w.-]+)*)", re.IGNORECASE)
 
 
@@ -81,6 +86,9 @@ def _verdict(refusal: Refusal, sentence: str, exchange: Exchange) -> ApiError:
 
 
 def _advice(refusal: Refusal, said: str, problem: Problem) -> str:
+    is_elsewhere = (problem.code or "").startswith(_MISMATCHED) or _HEADER.search(said)
+    if refusal.status in {400, 401, 403} and is_elsewhere:
+        return _elsewhere(refusal)
     if refusal.status in {401, 403}:
         return _forbidden(refusal, said)
     if refusal.status == 404:
@@ -119,6 +127,21 @@ def _forbidden(refusal: Refusal, said: str) -> str:
     return (
         f'The server does not accept the key from {key.origin} (source "{source.name}"). Check '
         f"that it is complete, not revoked, and a key for {_host(source.base_url)}."
+    )
+
+
+def _elsewhere(refusal: Refusal) -> str:
+    source = refusal.source
+    named = [
+        f"{name} = {value!r}"
+        for name, value in (("organization", source.organization), ("project", source.project))
+        if value
+    ]
+    return (
+        f'The key from {refusal.key.origin} (source "{source.name}") belongs to another project or '
+        f"organization than the requests name: {', '.join(named) or 'none is set here'}. Set "
+        "`project` and `organization` of the source (OPENAI_PROJECT_ID, OPENAI_ORG_ID) to the "
+        "key's own, or leave them out."
     )
 
 

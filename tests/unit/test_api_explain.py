@@ -57,6 +57,20 @@ def test_a_missing_scope(status: int) -> None:
     assert "Give the key read on fine-tuning" in text
 
 
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [("No.", "mismatched_project"), ("OpenAI-Project header should match project.", None)],
+)
+def test_a_key_of_another_project_than_the_one_that_is_named(
+    message: str, code: str | None
+) -> None:
+    text = str(told(openai_error(message, code), project="proj_abc"))
+    assert (
+        'The key from OPENAI_API_KEY (source "default") belongs to another project or organization '
+        "than the requests name: project = 'proj_abc'."
+    ) in text
+
+
 def test_an_admin_key_in_the_place_of_a_project_key() -> None:
     """It is told where either belongs."""
     error = told(openai_error("No.", status=403), api_key=Secret("MY_KEY", "sk-admin-1234"))
