@@ -6,6 +6,7 @@ is read; so the tables come out the same whichever answer came first.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine
 
 from etl import jsontext
+from etl.api.answers import file_of, object_of
 from etl.api.client import Client
 from etl.api.clients import Clients
-from etl.api.paging import pages
+from etl.api.paging import Page, pages
 from etl.api.paths import fill
 from etl.api.seen import Seen
 from etl.asking import Asked, Patience, ask, path_of
@@ -24,7 +26,6 @@ from etl.db.frontier import Frontier, Place
 from etl.db.progress import Due, ParentRead, due, positions
 from etl.db.quarantine import doubted_parents
 from etl.deadline import Deadline, ago
-from etl.errors import ApiContractError
 from etl.fields import LAST_SECOND
 from etl.gather import gather
 from etl.pipe import Chunk
@@ -116,13 +117,7 @@ def _asker(this: Round) -> Callable[[Client, Due], Asked[Items]]:
 
 
 def _one(client: Client, path: str, asked: str, *, is_file: bool) -> Items:
-    answer = client.get(path)
-    if is_file and answer.content_type == "text/html":
-        raise ApiContractError(
-            "An HTML page came instead of a file: check for a proxy or login page in between.",
-            answer.exchange,
-        )
-    return Items([answer.body], [asked], 0)
+    return Items([client.read(path, file_of if is_file else object_of)], [asked], 0)
 
 
 def _listed(client: Client, path: str, known: Sequence[str]) -> Items:
@@ -131,7 +126,8 @@ def _listed(client: Client, path: str, known: Sequence[str]) -> Items:
     ids: list[str | None] = []
     number = 0
     is_rising = False
-    for page in pages(client, path):
+    seen = Seen()
+    for page in _new(pages(client, path), seen):
         number = page.number
         if number == 1 and page.items:
             first, last = map(jsontext.item_time, (page.items[0], page.items[-1]))
@@ -147,6 +143,20 @@ def _listed(client: Client, path: str, known: Sequence[str]) -> Items:
     if is_rising:
         texts, ids = texts[::-1], ids[::-1]
     return Items(texts, ids, number, is_joined=not known)
+
+
+def _new(found: Iterator[Page], seen: Seen) -> Iterator[Page]:
+    """Pages without what came on an earlier one of the same list, which would move all places."""
+    for page in found:
+        is_new = [one is None or seen.add(one) for one in page.ids]
+        if all(is_new):
+            yield page
+        else:
+            yield replace(
+                page,
+                items=list(itertools.compress(page.items, is_new)),
+                ids=list(itertools.compress(page.ids, is_new)),
+            )
 
 
 def _read(this: Round, parent: Due, asked: Asked[Items], found: Items) -> Iterator[Chunk]:
@@ -221,9 +231,8 @@ def _positions(this: Round, parent: Due, found: Items) -> list[int]:
     count = len(found.ids)
     if not parent.newest_ids:
         return list(range(count))
-    if found.is_joined:
-        return list(range(parent.next_position, parent.next_position + count))
-    known = positions(this.engine, this.resource, parent.asked)
+    # Even of a list that is joined, a page may tell once more what has its place.
+    known = positions(this.engine, this.resource, parent.asked, [one for one in found.ids if one])
     places: list[int] = []
     following = parent.next_position
     for one in reversed(found.ids):

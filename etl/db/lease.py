@@ -52,6 +52,10 @@ def database_now(dialect: str) -> ColumnElement[datetime]:
     return literal_column(_CLOCK[dialect], UtcDateTime())
 
 
+class _Raced(Exception):
+    """Somebody took the lease between our look at it and our grasp."""
+
+
 class Lease:
     """A lease that this process holds."""
 
@@ -166,8 +170,8 @@ def _take_in_time(
         try:
             with database_errors():
                 return _take(engine, command)
-        except RowsRefused:  # somebody was first with the first line of all
-            continue
+        except (RowsRefused, _Raced):
+            continue  # somebody was first, with the first line of all or after a look; but who?
         except LeaseHeld as error:
             left = until - clock()
             if left <= 0:
@@ -234,7 +238,7 @@ def _take(engine: Engine, command: str) -> Lease:
             .values(holder)
         )
         if swapped.rowcount != 1:
-            raise LeaseHeld(_busy("another process"), holder="another process")
+            raise _Raced
         return Lease(engine, token)
 
 

@@ -219,13 +219,21 @@ def _is_doubtful(source: str) -> ColumnElement[bool]:
     )
 
 
-def positions(engine: Engine, resource: Resource, parent_id: str) -> dict[str, int]:
-    """Where each of a parent's records stands. Raises StoreError."""
+def positions(
+    engine: Engine, resource: Resource, parent_id: str, ids: Collection[str] | None = None
+) -> dict[str, int]:
+    """Where each of a parent's records stands, or each of these. Raises StoreError."""
     parents, table = resource.parents, resource.table
     if parents is None or parents.named_by is None or table is None:
         raise ValueError(f"{resource.name} is no growing list")
     query = select(table.c.id, table.c.position).where(parents.named_by == parent_id)
-    return {line.id: line.position for line in _lines(engine, query)}
+    if ids is None:
+        return {line.id: line.position for line in _lines(engine, query)}
+    found: dict[str, int] = {}
+    for some in chunks(sorted(ids)):
+        lines = _lines(engine, query.where(table.c.id.in_(some)))
+        found |= {line.id: line.position for line in lines}
+    return found
 
 
 def open_ids(
