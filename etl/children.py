@@ -26,6 +26,7 @@ from etl.db.frontier import Frontier, Place
 from etl.db.progress import Due, ParentRead, due, positions
 from etl.db.quarantine import doubted_parents
 from etl.deadline import Deadline, ago
+from etl.errors import RecordError
 from etl.fields import LAST_SECOND
 from etl.gather import gather
 from etl.pipe import Chunk
@@ -174,10 +175,18 @@ def _read(this: Round, parent: Due, asked: Asked[Items], found: Items) -> Iterat
         yield Chunk([record], reads=(done,), weight=CONTENT_WEIGHT)
     elif reads == "item":
         item = _item(this, parent, asked, found.texts[0])
-        is_settled = isinstance(item, Record) and this.resource.is_final(item)
+        is_settled = isinstance(item, Record) and _is_final(this.resource, item)
         yield Chunk([item], reads=(_word(this, parent, asked, is_settled=is_settled),))
     else:
         yield from _list(this, parent, asked, found)
+
+
+def _is_final(resource: Resource, record: Record) -> bool:
+    """Whether it is; what cannot be read is refused later on, as every record is."""
+    try:
+        return resource.is_final(record)
+    except RecordError:
+        return False
 
 
 def _item(this: Round, parent: Due, asked: Asked[Items], text: bytes) -> Record | Refusal:
