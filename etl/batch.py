@@ -17,7 +17,7 @@ from sqlalchemy import Table
 
 from etl import jsontext
 from etl.errors import EtlError, RecordError
-from etl.fields import Drift, key
+from etl.fields import Drift, clean, key
 from etl.record import Arrival, Origin, Record
 from etl.resource import Resource, Row
 
@@ -43,8 +43,15 @@ class Refusal:
 
     @property
     def digest(self) -> str:
-        """Of the payload: the same bad record seen again is the same refusal."""
-        return blake2b(self.payload, digest_size=16).hexdigest()
+        """Of the payload and of whose it is: the same bad record again is the same refusal.
+
+        One that came of another parent, or of another file, is another: both wait to be read well.
+        """
+        digest = blake2b(self.payload, digest_size=16)
+        if self.arrival is not None and self.arrival.parent_id is not None:
+            whose = (self.arrival.parent_id, self.record_id or "")
+            digest.update(msgspec.json.encode([clean(one) for one in whose]))
+        return digest.hexdigest()
 
 
 class Known(msgspec.Struct):  # a listing makes one of these for every record it knows

@@ -111,7 +111,7 @@ def _asker(this: Round) -> Callable[[Client, Due], Asked[Items]]:
         if path is None:
             return Asked(this.now(), is_absent=True)
         if reads in ("list", "growing list"):
-            return ask(lambda: _listed(client, path, parent.newest_ids), this.now)
+            return ask(lambda: _listed(this.deadline, client, path, parent.newest_ids), this.now)
         return ask(lambda: _one(client, path, parent.asked, is_file=reads == "content"), this.now)
 
     return asked
@@ -121,7 +121,7 @@ def _one(client: Client, path: str, asked: str, *, is_file: bool) -> Items:
     return Items([client.read(path, file_of if is_file else object_of)], [asked], 0)
 
 
-def _listed(client: Client, path: str, known: Sequence[str]) -> Items:
+def _listed(deadline: Deadline, client: Client, path: str, known: Sequence[str]) -> Items:
     """A parent's list, newest first, down to what is known of it."""
     texts: list[bytes] = []
     ids: list[str | None] = []
@@ -130,6 +130,7 @@ def _listed(client: Client, path: str, known: Sequence[str]) -> Items:
     seen = Seen()
     for page in _new(pages(client, path), seen):
         number = page.number
+        deadline.check_stopped()
         if number == 1 and page.items:
             first, last = map(jsontext.item_time, (page.items[0], page.items[-1]))
             is_rising = first is not None and last is not None and first < last

@@ -46,6 +46,13 @@ class Comparison:
         return sum(map(len, odd))
 
 
+def _refused(item: Record | Refusal) -> Refusal:
+    """The item as it would lie in quarantine."""
+    if isinstance(item, Refusal):
+        return item
+    return Refusal(item.payload, "", item.id, item.arrival)
+
+
 class State(Enum):
     """How one id stands."""
 
@@ -76,7 +83,7 @@ class Comparing:
         found = [(_name(item), item, state_of(item, known)) for item in items]
         # What lies in quarantine lies there as it came.
         digests = {
-            name: Refusal(item.payload, "").digest
+            name: _refused(item).digest
             for name, item, state in found
             if state in (State.DIFFERING, State.MISSING_HERE)
         }

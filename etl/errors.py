@@ -11,6 +11,7 @@ EtlError
 │   │   └── LongWait         the server asks for more patience than one run has
 │   ├── ApiRefused           will not get better by itself (401, 403, 404, quota, redirect, TLS)
 │   └── ApiContractError     it answered, but not in the shape we know
+│       └── SpoiltAnswer     no page, record or file at all: it may have been spoilt on its way
 └── StoreError               the database refused or vanished
     ├── TransientStoreError  worth another try (lost connection, deadlock, locked file)
     ├── LeaseHeld            another writer is at work: exit 4
@@ -127,6 +128,10 @@ class ApiRefused(ApiError):
 
 class ApiContractError(ApiError):
     """The API answered in a shape that this version does not know."""
+
+
+class SpoiltAnswer(ApiContractError):
+    """The answer is none that a server would give; another may be whole."""
 
 
 class StoreError(EtlError):

@@ -189,7 +189,12 @@ class Fields:
     def json(self, name: str) -> str | None:
         """Any value as JSON text."""
         value = self.raw(name)
-        return None if value is None else jsontext.compact(value)
+        if value is None:
+            return None
+        text, is_replaced = jsontext.storable(value)
+        if is_replaced:
+            self.note(name, "replaced_characters", value)
+        return text
 
     def rest(self) -> None:
         """Note every member that holds something and that nobody asked for."""

@@ -172,11 +172,21 @@ def compact(value: Any) -> str:
 
     U+0000 and lone surrogates, which no database takes in a JSON value, become U+FFFD.
     """
+    return storable(value)[0]
+
+
+def storable(value: Any) -> tuple[str, bool]:
+    """What `compact` gives, and whether a character had to be replaced."""
+    is_replaced = False
     try:
         text = _encoder.encode(value).decode()
     except UnicodeEncodeError:
+        is_replaced = True
         text = _encoder.encode(_replaced(value, _SURROGATE, "\ufffd")).decode()
-    return _NUL.sub("\\1\ufffd", text) if "\\u0000" in text else text
+    if "\\u0000" not in text:
+        return text, is_replaced
+    text, times = _NUL.subn("\\1\ufffd", text)
+    return text, is_replaced or times > 0
 
 
 def literal(value: float | int) -> str:

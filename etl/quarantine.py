@@ -6,7 +6,7 @@ The same pipe as an import's: what a record says never moves the mirror back in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -141,7 +141,9 @@ def _item(line: Row[Any], text: bytes, resource: Resource, origin: Origin) -> Re
     if resource.parents is not None and resource.parents.reads == "content":
         name = line.record_id
         return Record(resource.name, name, text, origin, parent_id, position, observed_at)
-    return read(resource, text, origin, observed_at, parent_id=parent_id, position=position)
+    found = read(resource, text, origin, observed_at, parent_id=parent_id, position=position)
+    # One that says no id was kept under the one that was asked for.
+    return replace(found, record_id=line.record_id) if isinstance(found, Refusal) else found
 
 
 def _origin(line: Row[Any], order: Order) -> Origin | None:

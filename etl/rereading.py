@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from etl.api.answers import object_of
 from etl.api.client import Client
 from etl.api.paths import fill
 from etl.api.seen import Seen
@@ -28,7 +29,7 @@ def reread(errand: Errand, seen: Seen) -> Iterator[Chunk]:
         return
 
     def asked(client: Client, task: tuple[str, bool]) -> Asked[bytes]:
-        return ask(lambda: client.get(fill(path, task[0])).body, errand.now)
+        return ask(lambda: client.read(fill(path, task[0]), object_of), errand.now)
 
     patience = Patience()
     for (identifier, is_slow), answer in gather(errand.clients, _waiting(errand, seen), asked):

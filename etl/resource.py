@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 
-from sqlalchemy import Column, ColumnElement, Table
+from sqlalchemy import Column, ColumnElement, Table, true
 
 from etl.db.tables import ID_LENGTH
 from etl.errors import EtlError
@@ -102,6 +102,8 @@ class Resource:
     rows: Callable[[Record], Iterable[Row | Drift]]
     #: Tables whose rows belong to one record, with the column that names it: replaced whole.
     owned: Mapping[Table, str] = field(default_factory=dict)
+    #: Of a table in which others own rows too: the column, and the word in it, that mark its own.
+    marks: Mapping[Table, tuple[str, str]] = field(default_factory=dict)
     #: Can the record be expected to stay as it is?
     is_final: Callable[[Record], bool] = never_final
     #: How far along a state is, higher later: decides between two states of no known time.
@@ -117,6 +119,13 @@ class Resource:
     def tables(self) -> tuple[Table, ...]:
         """Its tables, main first."""
         return (*([] if self.table is None else [self.table]), *self.owned)
+
+    def its_own(self, table: Table) -> ColumnElement[bool]:
+        """Which rows of one of its tables are its own: all of them, but where others have some."""
+        if table not in self.marks:
+            return true()
+        column, word = self.marks[table]
+        return table.c[column] == word
 
     @cached_property
     def status_column(self) -> int | None:

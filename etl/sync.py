@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -142,10 +143,16 @@ class _Visit:
         else:
             chunks = self._list(resource, tally)
         self._result.tallies.append(tally)
+        chunks = itertools.chain(self._unless_stopped(), chunks)
         self._current.feed(resource, chunks, tally, meter=_meter(self._clients))
         # Where not even the list could be read, what hangs off it would only look like a success.
         is_refused = tally.status == "failed" and resource.item_path is not None
         return not (is_refused or isinstance(tally.ended_by, TimeIsUp | LongWait))
+
+    def _unless_stopped(self) -> Iterator[Chunk]:
+        """Nothing; but where the run was told to stop, nothing more is asked either."""
+        self._deadline.check_stopped()
+        yield from ()
 
     def _has_key(self, resource: Resource) -> bool:
         """Can this source be asked for it? What needs an admin key is passed over without one."""

@@ -1,9 +1,12 @@
 """Alembic's entry: runs the migrations on the connection that `etl.db.migrate` hands over.
 
-Views are never touched here: `db upgrade` drops them before and makes them again after.
+Views are never touched here: `db upgrade` drops them before and makes them again after. On
+MariaDB and MySQL each step looks first whether it is done, see `etl.db.steps`.
 """
 
 from alembic import context
+
+from etl.db import steps
 
 config = context.config
 options = config.attributes["options"]
@@ -19,5 +22,9 @@ if context.is_offline_mode():
         context.run_migrations()
 else:
     context.configure(connection=config.attributes["connection"], **options)
+    if "fence" in config.attributes:
+        steps.repeatable(
+            context.get_context(), config.attributes["fence"], config.attributes.get("only")
+        )
     with context.begin_transaction():
         context.run_migrations()

@@ -287,16 +287,16 @@ def test_check_says_what_works_and_what_does_not(
 
 
 def test_the_schema_can_be_moved_and_looked_at(call: Call) -> None:
-    assert call("db", "current").out == "no schema yet (this version's is 0003)\n"
-    assert call("db", "upgrade").out == "schema 0003\n"
-    assert call("db", "upgrade").out == "schema 0003: nothing to do\n"
+    assert call("db", "current").out == "no schema yet (this version's is 0004)\n"
+    assert call("db", "upgrade").out == "schema 0004\n"
+    assert call("db", "upgrade").out == "schema 0004: nothing to do\n"
     assert call("db", "check").out == "the tables are as this version declares them\n"
     history = call("db", "history").out
     assert "0001" in history
-    assert "0003" in history
+    assert "0004" in history
     assert "CREATE TABLE jobs (" in call("db", "upgrade", "--sql").out
     assert call("db", "downgrade", "base").code == 0
-    assert call("db", "current").out == "no schema yet (this version's is 0003)\n"
+    assert call("db", "current").out == "no schema yet (this version's is 0004)\n"
 
 
 def test_a_server_database_waits_for_db_upgrade(
@@ -414,7 +414,7 @@ def test_check_sees_tables_that_were_changed(
     database.close()
     answer = call("check")
     assert answer.code == 1
-    assert "failed  schema: at 0003, but the tables were changed" in answer.out
+    assert "failed  schema: at 0004, but the tables were changed" in answer.out
     assert call("db", "check").code == 5
 
 

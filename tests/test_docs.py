@@ -36,7 +36,15 @@ from etl.simulator import Simulator, World
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 VIEWS = (ROOT / "docs" / "views.md").read_text(encoding="utf-8")
-DOCUMENTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/views.md")
+DOCUMENTS = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/monitoring.md",
+    "docs/reliability.md",
+    "docs/views.md",
+)
 
 #: Where the README pretends to be, and the port it speaks of.
 FOLDER, PORT = "/home/you/ftmirror", "8080"

@@ -10,8 +10,8 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
-from urllib.parse import urlencode
+from typing import Any, Self, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 import requests
 from requests.auth import AuthBase
@@ -20,13 +20,14 @@ from tenacity import RetryCallState
 
 import etl
 from etl.api import paths, providers, retry
+from etl.api.body import CODINGS, pieces
 from etl.api.border import FAILURES, translate
 from etl.api.explain import Refusal, explain
 from etl.api.gate import Gate
 from etl.api.masking import Cleaner
-from etl.errors import ApiRefused, ConfigError, Exchange, TransientApiError
+from etl.errors import ApiRefused, ConfigError, Exchange, SpoiltAnswer, TransientApiError
 from etl.settings import Source
-from etl.settings.urls import server_problem
+from etl.settings.urls import is_loopback, server_problem
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,6 @@ logger = logging.getLogger(__name__)
 # say the same without.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
-_CHUNK = 64 * 1024
 # Enough of a failed answer to understand it.
 _ENOUGH = 64 * 1024
 # 203: a proxy on the way changed something, which is what company proxies do.
@@ -51,11 +51,13 @@ class Answer:
     content_type: str = ""
 
 
+Found = TypeVar("Found")
+
 #: A path, what is accepted, and the headers of the provider: one request, whatever its query.
 _Occasion = tuple[str, str, providers.Pairs]
 
 #: Told before each wait: what failed, the wait in seconds, how many tries there were.
-OnRetry = Callable[[TransientApiError, float, int], None]
+OnRetry = Callable[[TransientApiError | SpoiltAnswer, float, int], None]
 
 
 class Client:
@@ -84,6 +86,7 @@ class Client:
         #: Waits before another try.
         self.retries = 0
         self._proxy_secrets: frozenset[str] = frozenset()
+        self._clean: tuple[int, Cleaner] | None = None
         self._now = now
         self._gate = gate or Gate(source.requests_per_minute, sleep=sleep, now=now)
         self._rested_until = 0.0
@@ -120,11 +123,30 @@ class Client:
         Raises ValueError for a path that is not known, ConfigError when there is no key for it,
         and an ApiError that says what to do for everything else.
         """
+        return self.read(path, _as_it_is, params)
+
+    def read(
+        self,
+        path: str,
+        take: Callable[[Answer], Found],
+        params: Iterable[tuple[str, str]] = (),
+    ) -> Found:
+        """What `take` finds in the answer of a path.
+
+        An answer that it takes for a SpoiltAnswer may have been spoilt on its way, so it is
+        asked for again a few times. Raises what `get` raises.
+        """
         endpoint = paths.find(path)
         if not paths.is_filled(path):
             raise ValueError(f"{path} still needs its values: use paths.fill")
         dress = providers.dress(self.source, endpoint.key)
-        return self._policy(self._try, endpoint, path, dress, _query(endpoint, dress, params))
+        query = _query(endpoint, dress, params)
+
+        def once() -> Found:
+            return take(self._try(endpoint, path, dress, query))
+
+        found: Found = self._policy(once)
+        return found
 
     def _try(
         self,
@@ -172,7 +194,11 @@ class Client:
             plain = requests.Request(
                 "GET",
                 self.source.base_url.rstrip("/") + path,
-                headers={"Accept": accept, "User-Agent": f"ftmirror/{etl.__version__}"},
+                headers={
+                    "Accept": accept,
+                    "Accept-Encoding": CODINGS,
+                    "User-Agent": f"ftmirror/{etl.__version__}",
+                },
                 auth=_Headers(headers),
             )
             prepared = self._session.prepare_request(plain)
@@ -190,6 +216,8 @@ class Client:
         if settings is None:  # reading the environment takes as long as the rest of a request
             settings = self._session.merge_environment_settings(url, {}, True, None, None)
             self._proxy_secrets = _proxy_secrets(settings["proxies"])
+            if _stays_here(url):
+                settings = {**settings, "proxies": {}}
             self._settings = settings
         return self._session.get_adapter(url).send(
             prepared,
@@ -201,9 +229,9 @@ class Client:
         )
 
     def _read(self, response: requests.Response, exchange: Exchange) -> bytes:
-        pieces, size = [], 0
-        for piece in response.iter_content(_CHUNK):
-            pieces.append(piece)
+        found, size = [], 0
+        for piece in pieces(response):
+            found.append(piece)
             size += len(piece)
             if size > self.source.max_response_bytes:
                 raise ApiRefused(
@@ -213,7 +241,7 @@ class Client:
                 )
         if _is_cut(response):
             raise TransientApiError("The answer was cut.", exchange)
-        return b"".join(pieces)
+        return b"".join(found)
 
     def _exchange(self, path: str, response: requests.Response) -> Exchange:
         names = ("x-request-id", "apim-request-id")
@@ -222,20 +250,25 @@ class Client:
         return Exchange(path, response.status_code, shown or None)
 
     def _cleaner(self) -> Cleaner:
-        # Made anew: keys are read late.
-        return Cleaner(self.source, self._proxy_secrets)
+        # Made anew once another secret is known: keys are read late.
+        keys = self.source.api_key.known, self.source.admin_key.known
+        known = hash((keys, self._proxy_secrets))
+        if self._clean is None or self._clean[0] != known:
+            self._clean = known, Cleaner(self.source, self._proxy_secrets)
+        return self._clean[1]
 
     def _before_sleep(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        if not isinstance(error, TransientApiError):  # nothing else is retried
+        if not isinstance(error, TransientApiError | SpoiltAnswer):  # nothing else is retried
             return
-        if (error.retry_after or 0) > 0:  # what one was asked is meant for all readers
+        asked = error.retry_after if isinstance(error, TransientApiError) else None
+        if (asked or 0) > 0:  # what one was asked is meant for all readers
             self._rested_until = self._gate.close(state.upcoming_sleep)
         self.retries += 1
         logger.warning(
             "Try %d of %d failed, the next in %.1f s: %s",
             state.attempt_number,
-            self.source.max_attempts,
+            retry.most_tries(error, self.source.max_attempts),
             state.upcoming_sleep,
             error,
         )
@@ -254,6 +287,10 @@ class _Headers(AuthBase):
         return r
 
 
+def _as_it_is(answer: Answer) -> Answer:
+    return answer
+
+
 def _query(
     endpoint: paths.Endpoint, dress: providers.Dress, params: Iterable[tuple[str, str]]
 ) -> list[tuple[str, str]]:
@@ -262,6 +299,12 @@ def _query(
     replaced = {name for name, _ in extra}
     ours = [pair for pair in (*endpoint.params, *params) if pair[0] not in replaced]
     return ours + extra
+
+
+def _stays_here(url: str) -> bool:
+    """Is this plain http to this very machine? A proxy would get the key in the clear."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and is_loopback(parts.hostname or "")
 
 
 def _proxy_secrets(proxies: Mapping[str, str]) -> frozenset[str]:
@@ -292,7 +335,7 @@ def _read_some(response: requests.Response) -> bytes:
     """The beginning of a failed answer; its status stands even where the rest was cut."""
     start = b""
     with contextlib.suppress(*FAILURES):
-        for piece in response.iter_content(_CHUNK):
+        for piece in pieces(response):
             start += piece
             if len(start) >= _ENOUGH:
                 break

@@ -86,11 +86,8 @@ def _verdict(refusal: Refusal, sentence: str, exchange: Exchange) -> ApiError:
 
 
 def _advice(refusal: Refusal, said: str, problem: Problem) -> str:
-    is_elsewhere = (problem.code or "").startswith(_MISMATCHED) or _HEADER.search(said)
-    if refusal.status in {400, 401, 403} and is_elsewhere:
-        return _elsewhere(refusal)
     if refusal.status in {401, 403}:
-        return _forbidden(refusal, said)
+        return _forbidden(refusal, said, problem)
     if refusal.status == 404:
         return _not_found(refusal)
     if refusal.status in _ADVICE:
@@ -102,7 +99,9 @@ def _advice(refusal: Refusal, said: str, problem: Problem) -> str:
     return "The server failed."
 
 
-def _forbidden(refusal: Refusal, said: str) -> str:
+def _forbidden(refusal: Refusal, said: str, problem: Problem) -> str:
+    if (problem.code or "").startswith(_MISMATCHED) or _HEADER.search(said):
+        return _elsewhere(refusal)
     source, key = refusal.source, refusal.key
     whose = f'The key from {key.origin} (source "{source.name}")'
     is_admin = key.known.startswith("sk-admin-")

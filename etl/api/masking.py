@@ -6,15 +6,14 @@ import re
 from collections.abc import Iterable
 
 from etl.settings import Source
+from etl.settings.masking import MASK, finder, unshaped
 
 #: Characters of a server's text that are shown.
 SHOWN = 300
 
-#: What stands where a secret was.
-MASK = "***"
-
 # Shorter values are no secrets, and masking them would eat ordinary words.
 _SHORTEST = 4
+# Wider than what is hidden in every text: here it eats at most a word of a server's sentence.
 _SECRET_NAME = re.compile(r"key|token|secret|passw|sig|code|auth", re.IGNORECASE)
 
 
@@ -22,19 +21,19 @@ class Cleaner:
     """Makes a server's text showable: masks a source's secrets and others, folds the lines."""
 
     def __init__(self, source: Source, others: Iterable[str] = ()) -> None:
-        # What nobody has read yet, nobody has sent.
-        values = {source.api_key.known, source.admin_key.known, *source.hidden, *others}
+        values = {*source.secrets(), *others}
         for _, value in source.extra_headers:
             # `Bearer abc` may be echoed as `abc`.
             values.update((value, *value.split()))
         values.update(value for name, value in source.extra_query if _SECRET_NAME.search(name))
-        # Longest first: a secret may be part of another one.
-        secrets = sorted((v for v in values if len(v) >= _SHORTEST), key=len, reverse=True)
-        self._secret = re.compile("|".join(map(re.escape, secrets)) or r"(?!)")
+        self._secret = finder(values, _SHORTEST)
 
     def __call__(self, text: str, limit: int = SHOWN) -> str:
-        """`text` on one line of at most `limit` characters, its secrets masked."""
-        masked = self._secret.sub(MASK, text)
+        """`text` on one line of at most `limit` characters, its secrets masked.
+
+        So is what only looks like one: a gateway may quote a key of its own.
+        """
+        masked = unshaped(self._secret.sub(MASK, text))
         # Lone surrogates cannot be printed; control characters can rewrite a terminal.
         printable = "".join(c if c.isprintable() else " " for c in masked)
         line = " ".join(printable.split())

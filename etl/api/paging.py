@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from etl import jsontext
 from etl.api import paths
+from etl.api.answers import page_of
 from etl.api.client import Answer, Client
 from etl.errors import ApiContractError, ApiRefused, Exchange
 
@@ -74,22 +75,26 @@ def _pages(
     before: list[str] = []
     for number in itertools.count(1):
         asked = params if cursor is None else [*params, (rule, cursor)]
-        if rule == "page":  # days of costs have no id
-            answer = client.get(path, asked)
-            found = _split(answer)
-            ids: list[str | None] = [None] * len(found.items)
-            cursor = _token(found, answer)
+        # A page that was spoilt on its way may lead back: only one that does so again is believed.
+        for _ in range(2):
+            if rule == "page":  # days of costs have no id
+                answer, found = client.read(path, page_of, asked)
+                ids: list[str | None] = [None] * len(found.items)
+                following = _token(found, answer)
+            else:
+                answer, found = _behind(client, path, params, asked, before)
+                ids = _ids(answer, found)
+                following = _last_id(found, ids, answer)
+            if following not in cursors:
+                break
         else:
-            answer, found = _behind(client, path, params, asked, before)
-            ids = _ids(answer, found)
-            cursor = _last_id(found, ids, answer)
-            before = [one for one in ids if one] if found.has_more else []
-        if cursor in cursors:
             raise ApiContractError(
                 "The server repeats itself: the next page would begin where an earlier one began, "
                 "so the list would never end.",
                 answer.exchange,
             )
+        cursor = following
+        before = [one for one in ids if one] if found.has_more else []
         yield Page(found.items, ids, cursor, number, answer.exchange)
         if cursor is None:
             return
@@ -110,8 +115,7 @@ def _behind(
     """
     refused: ApiRefused | None = None
     try:
-        answer = client.get(path, asked)
-        found = _split(answer)
+        answer, found = client.read(path, page_of, asked)
     except ApiRefused as error:
         if not before or error.exchange.status not in UNKNOWN_CURSOR:
             raise
@@ -121,8 +125,7 @@ def _behind(
             return answer, found
     for one in reversed(before[-1 - _EARLIER : -1]):
         try:
-            earlier = client.get(path, [*params, ("after", one)])
-            again = _split(earlier)
+            earlier, again = client.read(path, page_of, [*params, ("after", one)])
         except ApiRefused as error:
             if error.exchange.status not in UNKNOWN_CURSOR:
                 raise
@@ -147,17 +150,6 @@ def _without(found: jsontext.ListPage, answer: Answer, known: set[str]) -> jsont
     ids = jsontext.item_ids(answer.body, found.items)
     items = [item for item, one in zip(found.items, ids, strict=True) if one not in known]
     return jsontext.ListPage(items, found.has_more, found.next_page)
-
-
-def _split(answer: Answer) -> jsontext.ListPage:
-    try:
-        return jsontext.split_list(answer.body)
-    except (jsontext.NotJson, jsontext.WrongShape) as error:
-        hint = ""
-        if answer.content_type == "text/html":
-            hint = " An HTML page came: check base_url, and for a proxy or login page in between."
-        sentence = f"This is not a page of a list: {error}.{hint}"
-        raise ApiContractError(sentence, answer.exchange) from error
 
 
 def _last_id(found: jsontext.ListPage, ids: list[str | None], answer: Answer) -> str | None:

@@ -11,10 +11,13 @@ from typing import NoReturn
 import tenacity
 from tenacity import RetryCallState, Retrying
 
-from etl.errors import LongWait, TransientApiError
+from etl.errors import LongWait, SpoiltAnswer, TransientApiError
 
 #: Seconds; a server that asks for more ends the run, to be taken up later.
 LONGEST_WAIT = 120.0
+
+#: Tries of an answer that is not what it should be: it may have been spoilt on its way.
+SPOILT_TRIES = 3
 
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 8.0
@@ -83,6 +86,8 @@ def policy(
 
 def is_worth_another_try(error: BaseException) -> bool:
     """Is this a failure that may pass soon, and that the server lets us try again?"""
+    if isinstance(error, SpoiltAnswer):
+        return True
     return isinstance(error, TransientApiError) and error.retry and not isinstance(error, LongWait)
 
 
@@ -90,7 +95,8 @@ def as_long_as_the_server_asks(random: Callable[[], float]) -> Callable[[RetryCa
     """Wait as long as the server asks, else back off with jitter."""
 
     def wait(state: RetryCallState) -> float:
-        asked = _failure(state).retry_after
+        failure = _failure(state)
+        asked = failure.retry_after if isinstance(failure, TransientApiError) else None
         if asked is not None and 0 < asked <= LONGEST_WAIT:
             return asked
         return backoff(state.attempt_number, random)
@@ -99,18 +105,38 @@ def as_long_as_the_server_asks(random: Callable[[], float]) -> Callable[[RetryCa
 
 
 def when_spent(max_attempts: int, budget: float) -> Callable[[RetryCallState], bool]:
-    """Stop after so many tries, or before the wait that would make all waits exceed the budget."""
+    """Stop after so many tries, or before the wait that would make all waits exceed the budget.
+
+    An answer that came spoilt SPOILT_TRIES times is believed; other failures between are no such
+    tries. For one thread, as a client is.
+    """
+    spoilt = 0
 
     def stop(state: RetryCallState) -> bool:
+        nonlocal spoilt
+        if state.attempt_number == 1:
+            spoilt = 0
+        if isinstance(_failure(state), SpoiltAnswer):
+            spoilt += 1
+            if spoilt >= SPOILT_TRIES:
+                return True
         waits = state.idle_for + state.upcoming_sleep
         return state.attempt_number >= max_attempts or waits > budget
 
     return stop
 
 
+def most_tries(failure: BaseException | None, max_attempts: int) -> int:
+    """How often to try, of `max_attempts` at most."""
+    is_spoilt = isinstance(failure, SpoiltAnswer)
+    return min(SPOILT_TRIES, max_attempts) if is_spoilt else max_attempts
+
+
 def give_up(state: RetryCallState) -> NoReturn:
     """Raise the last failure again, with how often and how long was tried."""
     failure = _failure(state)
+    if isinstance(failure, SpoiltAnswer):
+        raise failure
     sentence = str(failure).removesuffix(f" ({failure.exchange})")
     tries = "1 try" if state.attempt_number == 1 else f"{state.attempt_number} tries"
     tried = TransientApiError(
@@ -121,9 +147,9 @@ def give_up(state: RetryCallState) -> NoReturn:
     raise tried
 
 
-def _failure(state: RetryCallState) -> TransientApiError:
+def _failure(state: RetryCallState) -> TransientApiError | SpoiltAnswer:
     error = state.outcome.exception() if state.outcome else None
-    if not isinstance(error, TransientApiError):  # the policy retries nothing else
+    if not isinstance(error, TransientApiError | SpoiltAnswer):  # nothing else is retried
         raise TypeError(f"nothing to retry after {error!r}")
     return error
 

@@ -54,8 +54,10 @@ def refuse_strangers(engine: Engine) -> None:
 
 
 @contextmanager
-def for_writing(context: Context) -> Iterator[Engine]:
+def for_writing(context: Context, *, wait: float = 0.0) -> Iterator[Engine]:
     """The database at this version's schema: SQLite is migrated, a server only where asked for.
+
+    `wait`: seconds for another writer to end, before a migration begins.
 
     Raises SchemaOutOfDate for a server database that waits for `ftmirror db upgrade`.
     """
@@ -65,9 +67,12 @@ def for_writing(context: Context) -> Iterator[Engine]:
         may_upgrade = engine.dialect.name == "sqlite" or context.settings.auto_upgrade
         if engine.dialect.name == "sqlite":
             refuse_strangers(engine)
-        if may_upgrade and migrate.current(engine) != migrate.head() and migrate.upgrade(engine):
+        if may_upgrade and migrate.is_due(engine) and migrate.upgrade(engine, wait=wait):
             log.info("the database was brought to schema %s", migrate.head())
         migrate.require_current(engine)
+        left_out = [] if may_upgrade else migrate.left_out(engine)
+        if left_out:
+            log.warning("%s. Run `ftmirror db upgrade`.", ", ".join(left_out))
         lease.ensure(engine)
         yield engine
 

@@ -6,7 +6,7 @@ import click
 
 from etl.cli import database, output
 from etl.cli.group import LazyGroup
-from etl.cli.options import Context, command, epilog
+from etl.cli.options import WAIT, Context, command, epilog
 from etl.errors import UsageError
 
 FOUND_SOMETHING = 5
@@ -30,7 +30,8 @@ def db() -> None:
 
 @command("upgrade", example="ftmirror db upgrade")
 @click.option("--sql", is_flag=True, help="Print the SQL of the whole schema; touch nothing.")
-def upgrade(context: Context, *, sql: bool) -> None:
+@WAIT
+def upgrade(context: Context, *, sql: bool, wait: float) -> None:
     """Bring the schema to this version's."""
     from etl.db import migrate
 
@@ -38,7 +39,7 @@ def upgrade(context: Context, *, sql: bool) -> None:
         output.data(migrate.sql(context.settings.database_url).lstrip())
         return
     with database.opened(context) as engine:
-        moved = migrate.upgrade(engine)
+        moved = migrate.upgrade(engine, wait=wait)
     output.data(f"schema {migrate.head()}" + ("" if moved else ": nothing to do"))
 
 
@@ -96,7 +97,8 @@ def check(context: Context, *, as_json: bool) -> int:
     "--sql", is_flag=True, help="Print the SQL from this version's schema; touch nothing."
 )
 @click.option("--yes", is_flag=True, help="Do so although the mirror holds records.")
-def downgrade(context: Context, *, revision: str, sql: bool, yes: bool) -> None:
+@WAIT
+def downgrade(context: Context, *, revision: str, sql: bool, yes: bool, wait: float) -> None:
     """Go back to an older schema.
 
     `base` goes back to none. What only newer tables hold is lost.
@@ -117,5 +119,5 @@ def downgrade(context: Context, *, revision: str, sql: bool, yes: bool) -> None:
                 f"the mirror holds {held:,} records, and what only newer tables hold is lost for "
                 "good; add --yes to go on"
             )
-        migrate.downgrade(engine, revision)
+        migrate.downgrade(engine, revision, wait=wait)
     output.data(f"schema {revision}")

@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -55,7 +55,7 @@ def run(call: Callable[[Given], object], args: Sequence[str]) -> int:
     output.answers.given = False
     _never_stumble_over_characters()
     try:
-        with _sigterm_raises():
+        with _others_told(given), _sigterm_raises():
             answer = call(given)
             sys.stdout.flush()
     except SystemExit as end:
@@ -65,10 +65,28 @@ def run(call: Callable[[Given], object], args: Sequence[str]) -> int:
         return FAILED
     # The one place where everything is caught: what is not expected is reported as a bug.
     except BaseException as error:  # noqa: BLE001
-        failure = _failure(error)
-        _tell(failure, given.context(), wants_json=_wants_json(args))
-        return failure.code
+        return _report(error, given, wants_json=_wants_json(args))
     return answer if isinstance(answer, int) else 0
+
+
+def _report(error: BaseException, given: Given, *, wants_json: bool = False) -> int:
+    """Tell of an exception, and return the exit code."""
+    code = FAILED
+    try:
+        failure = _failure(error)
+        code = failure.code
+        _tell(failure, given.context(), wants_json=wants_json)
+    # What goes wrong in here must not make Python print both errors as they are, secrets and all.
+    except Exception as second:  # noqa: BLE001
+        names = f"{type(error).__name__}, which could not be told: {type(second).__name__}"
+        with suppress(OSError):
+            sys.stderr.write(f"error: {names}\n")
+    return code
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code with which a command ends that raises this."""
+    return _failure(error).code
 
 
 def _failure(error: BaseException) -> Failure:
@@ -117,14 +135,20 @@ def _causes(error: BaseException) -> list[str]:
         seen.add(id(cause))
         text = " ".join(str(cause).split()) or type(cause).__name__
         if text not in " ".join(str(error).split()):  # what was said is not said again
-            lines.append(text if len(text) <= _LONGEST_CAUSE else f"{text[:_LONGEST_CAUSE]}…")
+            lines.append(text)
         cause = cause.__cause__
     return lines
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_CAUSE else f"{text[:_LONGEST_CAUSE]}…"
 
 
 def _tell(failure: Failure, context: Context, *, wants_json: bool) -> None:
     from etl.cli import logs
 
+    # Masked before it is cut: the begin of a secret would not look like one.
+    failure = replace(failure, because=[_short(context.mask(line)) for line in failure.because])
     trace = failure.trace if failure.is_bug or context.verbosity >= 2 else ""
     handler = logs.handler(context.log_format, context.mask)
     safe = logs.Safe(context.mask)
@@ -145,7 +169,7 @@ def _tell(failure: Failure, context: Context, *, wants_json: bool) -> None:
             "kind": failure.kind,
         }
         if failure.because:
-            answer["because"] = [context.mask(line) for line in failure.because]
+            answer["because"] = failure.because
         try:
             output.json(answer)
             sys.stdout.flush()
@@ -197,6 +221,26 @@ def _forget_stdout() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+@contextmanager
+def _others_told(given: Given) -> Iterator[None]:
+    """Tell of what ends a thread or a finaliser as of any bug; Python would print it unmasked."""
+
+    def of_thread(end: threading.ExceptHookArgs) -> None:
+        if end.exc_value is not None and not isinstance(end.exc_value, SystemExit):
+            _report(end.exc_value, given)
+
+    def of_finaliser(end: sys.UnraisableHookArgs) -> None:
+        if end.exc_value is not None:
+            _report(end.exc_value, given)
+
+    before = threading.excepthook, sys.unraisablehook
+    threading.excepthook, sys.unraisablehook = of_thread, of_finaliser
+    try:
+        yield
+    finally:
+        threading.excepthook, sys.unraisablehook = before
 
 
 @contextmanager

@@ -16,11 +16,18 @@ from etl.cli.options import HELP_NAMES, Given, common_options, epilog
 #: Name → where the command is, and the first line of its help (a test holds the two equal).
 COMMANDS: dict[str, tuple[str, str]] = {
     "sync": ("etl.cli.runs:sync", "Bring the mirror in step with the API."),
+    "schedule": ("etl.cli.scheduling:schedule", "Sync again and again."),
     "import": ("etl.cli.runs:import_", "Mirror what saved JSON files hold."),
     "check": ("etl.cli.standing:check", "Check settings, database and keys."),
     "status": ("etl.cli.standing:status", "Show how fresh the mirror is."),
     "runs": ("etl.cli.runs:runs", "Show past runs."),
     "verify": ("etl.cli.verifying:verify", "Prove that the mirror is complete."),
+    "replay": ("etl.cli.replaying:replay", "Rebuild the typed tables from the ledger."),
+    "quarantine": (
+        "etl.cli.quarantine:quarantine",
+        "Look at records that could not become rows, and try them again.",
+    ),
+    "drift": ("etl.cli.drifting:drift", "Show what this version does not know."),
     "db": ("etl.cli.db:db", "Look at the schema, and move it."),
     "simulate": ("etl.cli.trying:simulate", "Serve a fake API, for trying and testing."),
     "demo": ("etl.cli.trying:demo", "Simulate and sync, in one."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import logging
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 import click
 
 from etl.cli.masking import Mask
+from etl.settings import passwords
 
 if TYPE_CHECKING:
     from etl.settings import Settings
@@ -25,7 +27,13 @@ else:
 
 P = ParamSpec("P")
 
+log = logging.getLogger(__name__)
+
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+#: Variables whose values are secret, and those that hold URLs with passwords.
+_SECRET_VARIABLES = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "AZURE_OPENAI_API_KEY", "PGPASSWORD")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_URL_VARIABLES = ("FTMIRROR_DATABASE_URL", *_PROXIES, *map(str.upper, _PROXIES))
 #: The word that asks for records without any metadata.
 NULL = "null"
 
@@ -69,6 +77,18 @@ class Given(dict[str, Any]):
     def __init__(self) -> None:
         super().__init__()
         self.mask = Mask()
+        # Also what goes wrong before the settings are read may quote what they will say.
+        self.mask.ask(self._secrets)
+
+    def __repr__(self) -> str:
+        return f"<Given {', '.join(self)}>"
+
+    def _secrets(self) -> list[str]:
+        words = [os.environ.get(name, "").strip() for name in _SECRET_VARIABLES]
+        urls = [os.environ.get(name, "") for name in _URL_VARIABLES]
+        for url in (*urls, self.get("database_url") or ""):
+            words += passwords(url)
+        return [word for word in words if word]
 
     def context(self) -> Context:
         """These options as the value that commands get."""
@@ -134,6 +154,11 @@ def command(
 
             context = click.get_current_context().ensure_object(Given).context()
             with logging_to_stderr(context.log_format, context.verbosity, context.mask):
+                if any(passwords(context.database_url or "")):
+                    log.warning(
+                        "while this runs, every user of this machine can see the password in "
+                        "--database-url; put the URL into FTMIRROR_DATABASE_URL"
+                    )
                 try:
                     return function(context, *args, **kwargs)
                 except KeyboardInterrupt as error:
@@ -209,6 +234,15 @@ class _KeyValue(ParamType):
 DURATION = _Duration()
 DATE = _Date()
 KEY_VALUE = _KeyValue()
+
+#: For every command that writes: one may at a time.
+WAIT = click.option(
+    "--wait",
+    type=DURATION,
+    default=0.0,
+    metavar="DURATION",
+    help="Wait so long for another writer to end (90s, 15m), instead of exit code 4 at once.",
+)
 
 
 def metadata(values: Sequence[tuple[str, str] | str]) -> dict[str, str] | str | None:

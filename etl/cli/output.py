@@ -36,6 +36,14 @@ def data(text: str) -> None:
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
 
 
+def line(text: str) -> None:
+    """Write one line for people to stdout: whatever is in it, in a pipe too, it stays one line.
+
+    For what a server or a database said; behind the pipe there may be a terminal after all.
+    """
+    data(escaped(text))
+
+
 def json(value: object) -> None:
     """Write one JSON value to stdout: indented on a terminal, else one line.
 

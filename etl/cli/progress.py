@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from etl.cli import output
 from etl.cli.options import Context
+from etl.settings import escaped
 
 if TYPE_CHECKING:
     from etl.db.runs import Tally
@@ -71,7 +72,7 @@ def _bar() -> Iterator[Callable[[Tally], None]]:
         def step(tally: Tally) -> None:
             key = tally.source, tally.resource
             if key not in tasks:
-                name = escape(f"{tally.source}, {tally.resource}")
+                name = escape(escaped(f"{tally.source}, {tally.resource}"))
                 task = progress.add_task(name, total=None, pages=0, rate="")
                 tasks[key] = task, time.monotonic()
             task_id, began = tasks[key]

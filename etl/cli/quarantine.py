@@ -102,7 +102,7 @@ def show(context: Context, *, number: int, as_json: bool) -> None:
     width = max(len(name) for name, _ in names)
     for name, value in names:
         shown = value.strftime("%Y-%m-%d %H:%M:%S UTC") if hasattr(value, "strftime") else value
-        output.data(f"{name:{width}}  {shown}")
+        output.line(f"{name:{width}}  {shown}")
     output.data("")
     payload = _payload(text)
     if "payload" in payload:
@@ -177,7 +177,7 @@ def _answer(retried: Retried, *, as_json: bool) -> None:
     output.data(f"run {result.run_id}: {retried.resolved:,} resolved, {left_over:,} left")
     for line, why in retried.remaining:
         name = line.record_id or "without id"
-        output.data(f"  {line.id}: {line.resource} {name}: {why or _short(line.reason)}")
+        output.line(f"  {line.id}: {line.resource} {name}: {why or _short(line.reason)}")
 
 
 def _told(line: Row[Any]) -> dict[str, Any]:

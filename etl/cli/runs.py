@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from etl.cli import database, output, progress
-from etl.cli.options import DURATION, KEY_VALUE, Context, command, metadata
-from etl.errors import ConfigError, LeaseHeld, StoreError, UsageError
+from etl.cli import database, metrics_file, output, progress
+from etl.cli.choices import Choices, choosing, resources_named
+from etl.cli.metrics_file import Witness
+from etl.cli.options import WAIT, Context, command
+from etl.errors import LeaseHeld, StoreError, UsageError
 
 if TYPE_CHECKING:
     from etl.pipe import RunResult
-    from etl.resource import Resource
     from etl.settings import Source
+    from etl.sync import Order
 
 SUCCESS, FAILED, PARTIAL = 0, 1, 3
-
-
-def require_a_key(sources: Sequence[Source]) -> None:
-    """Raise ConfigError where no source has its key; one that lacks it does not stop the others."""
-    from etl.settings import require_keys
-
-    problems: list[str] = []
-    for source in sources:
-        try:
-            require_keys([source])
-        except ConfigError as error:
-            problems += error.problems
-        else:
-            return
-    raise ConfigError(problems)
 
 
 def exit_code(result: RunResult) -> int:
@@ -48,95 +35,64 @@ def exit_code(result: RunResult) -> int:
     ftmirror sync --source research --metadata team=search --dry-run
     """,
 )
-@click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this source.")
-@click.option("--resource", "resources", multiple=True, metavar="NAME", help="Only this resource.")
-@click.option(
-    "--mode",
-    type=click.Choice(["auto", "full", "incremental"]),
-    default="auto",
-    show_default=True,
-    help="full: list every job. incremental: what is new or still open. auto: full once a day.",
-)
-@click.option(
-    "--metadata",
-    "pairs",
-    multiple=True,
-    type=KEY_VALUE,
-    help="Only jobs with this metadata, or `null`: only jobs without any.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 64),
-    metavar="N",
-    help="Requests under way at once (else the configuration's, 4).",
-)
-@click.option(
-    "--time-limit",
-    type=DURATION,
-    metavar="DURATION",
-    help="Begin nothing more after so long (90s, 15m, 2h); the next run goes on.",
-)
-@click.option(
-    "--accept-missing",
-    is_flag=True,
-    help="Believe a listing that came with fewer than half of the jobs.",
-)
+@choosing
 @click.option(
     "--dry-run", is_flag=True, help="Say what a full listing would change, and write nothing."
 )
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
-def sync(
-    context: Context,
-    *,
-    sources: Sequence[str],
-    resources: Sequence[str],
-    mode: str,
-    pairs: Sequence[tuple[str, str] | str],
-    workers: int | None,
-    time_limit: float | None,
-    accept_missing: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> int:
+def sync(context: Context, choices: Choices, *, dry_run: bool, as_json: bool) -> int:
     """Bring the mirror in step with the API.
 
     One run, then exit. Exit code 0: done. 1: failed. 3: partial, the next run goes on. 4: another
     run is at work.
     """
     from etl import sync as syncing
-    from etl.api.paging import metadata_filter
 
-    chosen = context.settings.chosen(sources)
-    if workers is not None:
-        chosen = tuple(replace(source, workers=workers) for source in chosen)
-    wanted = metadata(pairs)
-    order = syncing.Order(
-        sources=chosen,
-        resources=_resources(resources),
-        narrowing=()
-        if wanted is None
-        else metadata_filter(None if isinstance(wanted, str) else wanted),
-        mode=mode,
-        time_limit=time_limit,
-        accept_missing=accept_missing,
-        is_picked=bool(resources),
-        configured=frozenset(source.name for source in context.settings.sources),
-    )
-    require_a_key(chosen)
-    with progress.shown(context) as step:
-        if dry_run:
-            with database.for_rehearsal(context) as found:
-                result = syncing.rehearse(found, order, step)
-        else:
-            try:
-                with database.for_writing(context) as engine:
-                    result = syncing.sync(engine, order, step)
-            except (StoreError, KeyboardInterrupt) as error:
-                if as_json:
-                    output.json(_unfinished(context, order.mode, error))
-                raise
-    _answer(result, as_json=as_json, dry_run=dry_run)
+    if not dry_run:
+        metrics_file.require(choices.metrics_file)
+        with metrics_file.told(context, choices.metrics_file) as witness:
+            order = choices.order(context.settings)
+            return exit_code(mirror(context, order, witness, as_json=as_json))
+    if choices.metrics_file is not None:
+        raise UsageError("--dry-run writes nothing, so it cannot go together with --metrics-file")
+    order = choices.order(context.settings)
+    with progress.shown(context) as step, database.for_rehearsal(context) as found:
+        result = syncing.rehearse(found, order, step)
+    _answer(result, as_json=as_json, dry_run=True)
     return exit_code(result)
+
+
+def mirror(
+    context: Context,
+    order: Order,
+    witness: Witness,
+    *,
+    as_json: bool,
+    sleep: Callable[[float], None] = time.sleep,
+    stopped: Callable[[], bool] = lambda: False,
+) -> RunResult:
+    """One run, and its answer on stdout: as text, or as one line of JSON.
+
+    Raises LeaseHeld where another writer is at work, StoreError where the database fails; with
+    `as_json` the answer says so too.
+    """
+    from etl import sync as syncing
+
+    try:
+        with (
+            progress.shown(context) as step,
+            database.for_writing(context, wait=order.wait) as engine,
+        ):
+            result = syncing.sync(
+                engine, order, witness.watching(step), sleep=sleep, stopped=stopped
+            )
+    except (StoreError, KeyboardInterrupt) as error:
+        if as_json:
+            output.json(unfinished(context, order.mode, error))
+        raise
+    witness.result = result
+    _answer(result, as_json=as_json, dry_run=False)
+    return result
 
 
 @command(
@@ -156,6 +112,7 @@ def sync(
     metavar="TIME",
     help="When the API said this: YYYY-MM-DD or ISO 8601, UTC unless it says otherwise.",
 )
+@WAIT
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 def import_(
     context: Context,
@@ -165,6 +122,7 @@ def import_(
     job: str | None,
     source: str | None,
     observed_at: str | None,
+    wait: float,
     as_json: bool,
 ) -> int:
     """Mirror what saved JSON files hold.
@@ -178,7 +136,7 @@ def import_(
     from etl.resources import discover
 
     if resource is not None:
-        _resources([resource])
+        resources_named([resource])
     chosen = _one_source(context.settings.chosen([source] if source else []))
     order = importing.Order(
         files=files,
@@ -187,11 +145,12 @@ def import_(
         resource=resource,
         observed_at=_moment(observed_at),
         job=job,
+        wait=wait,
     )
     for name in files:
         importing.require_file(name)
     with (
-        database.for_writing(context) as engine,
+        database.for_writing(context, wait=wait) as engine,
         progress.shown(context) as step,
     ):
         result = importing.import_files(engine, order, step)
@@ -225,10 +184,11 @@ def runs(context: Context, *, limit: int, as_json: bool) -> None:
     output.table(["run", "started (UTC)", "took", "mode", "status", "records"], rows)
     for run in found:
         if run["error"]:
-            output.data(f"run {run['id']}: {run['error']}")
+            for said in run["error"].splitlines():
+                output.line(f"run {run['id']}: {said}")
 
 
-def _unfinished(context: Context, mode: str, error: BaseException) -> dict[str, object]:
+def unfinished(context: Context, mode: str, error: BaseException) -> dict[str, object]:
     """The answer of a run that did not begin or end, in the shape of one that did."""
     answer: dict[str, object] = {
         "run_id": None,
@@ -261,20 +221,6 @@ def _answer(result: RunResult, *, as_json: bool, dry_run: bool) -> None:
             output.data(f"  {f'{source.name}, ' if several else ''}{names}: skipped, {reason}")
     if dry_run:
         output.data("nothing was written")
-
-
-def _resources(names: Sequence[str]) -> list[Resource]:
-    from etl.resources import discover
-    from etl.settings import nearest
-
-    known = discover()
-    for name in names:
-        if name not in known:
-            raise UsageError(
-                f"there is no resource {name!r}{nearest(name, list(known))}; "
-                f"known: {', '.join(known)}"
-            )
-    return [resource for name, resource in known.items() if not names or name in names]
 
 
 def _one_source(chosen: Sequence[Source]) -> Source:

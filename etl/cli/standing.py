@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import os
+import stat
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,9 +18,12 @@ import click
 from etl.cli import database, output
 from etl.cli.options import DURATION, Context, command
 from etl.errors import ConfigError, EtlError, UsageError
+from etl.settings import passwords
+from etl.settings.masking import finder
 
 if TYPE_CHECKING:
-    from etl.settings import Source
+    from etl.reports import Status
+    from etl.settings import Settings, Source
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +31,12 @@ FOUND_SOMETHING = 5
 
 
 @command("status", example="ftmirror status --max-age 26h")
-@click.option("--max-age", type=DURATION, help="Exit 5 when a list is older, as `26h`.")
+@click.option(
+    "--max-age",
+    type=DURATION,
+    metavar="DURATION",
+    help="Exit 5 when anything was last in step longer ago (26h), or never.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 def status(context: Context, *, max_age: float | None, as_json: bool) -> int:
     """Show how fresh the mirror is.
@@ -31,39 +44,14 @@ def status(context: Context, *, max_age: float | None, as_json: bool) -> int:
     By source and resource: how many records it holds, and when a sync last brought them in step.
     """
     from etl import reports
-    from etl.api.access import has_key
-    from etl.resources import discover
 
-    configured = [
-        (source.name, resource.name)
-        for source in context.settings.sources
-        for resource in discover().values()
-        if has_key(source, resource.path)
-    ]
+    expected = configured(context.settings)
     with database.for_reading(context) as engine:
-        found = reports.status(engine, configured, dt.datetime.now(dt.UTC))
+        found = reports.status(engine, expected, dt.datetime.now(dt.UTC))
     if as_json:
-        output.json(found.as_json())
+        output.json(found.as_json(max_age))
     else:
-        output.table(
-            ["source", "resource", "records", "last sync (UTC)", "age", "quarantined"],
-            [
-                (
-                    one.source,
-                    one.resource,
-                    one.records,
-                    one.synced_at or "never",
-                    "" if one.age_seconds is None else age(one.age_seconds),
-                    one.quarantined,
-                )
-                for one in found.standings
-            ],
-        )
-        for one in found.standings:
-            if one.last_error:
-                output.data(
-                    f"{one.source}, {one.resource}: last run {one.last_status}: {one.last_error}"
-                )
+        _show(found)
     stale = [] if max_age is None else found.stale(max_age)
     for one in stale:
         log.warning(
@@ -73,6 +61,45 @@ def status(context: Context, *, max_age: float | None, as_json: bool) -> int:
             "never in step" if one.age_seconds is None else f"in step {age(one.age_seconds)} ago",
         )
     return FOUND_SOMETHING if stale else 0
+
+
+def configured(settings: Settings) -> list[tuple[str, str]]:
+    """The sources and resources that a sync reads, as the settings are."""
+    from etl.api.access import has_key
+    from etl.resources import discover
+
+    return [
+        (source.name, resource.name)
+        for source in settings.sources
+        for resource in discover().values()
+        if has_key(source, resource.path)
+    ]
+
+
+def _show(found: Status) -> None:
+    """One table, or one for each source where their names leave too little room."""
+    columns = ["resource", "records", "last sync (UTC)", "age", "quarantined"]
+    rows: dict[str, list[tuple[str | int, ...]]] = {}
+    for one in found.standings:
+        synced = "never" if one.synced_at is None else f"{one.synced_at:%Y-%m-%d %H:%M:%S}"
+        since = "" if one.age_seconds is None else age(one.age_seconds)
+        line = (one.resource, one.records, synced, since, one.quarantined)
+        rows.setdefault(one.source, []).append(line)
+    flat = [(source, *line) for source, lines in rows.items() for line in lines]
+    widths = [
+        max(len(str(cell)) for cell in column)
+        for column in zip(("source", *columns), *flat, strict=True)
+    ]
+    if sum(widths) + 2 * len(columns) <= output.WIDTH:
+        output.table(["source", *columns], flat)
+    else:
+        for source, lines in rows.items():
+            output.table(columns, lines, title=source)
+    for one in found.standings:
+        if one.last_error:
+            output.line(
+                f"{one.source}, {one.resource}: last run {one.last_status}: {one.last_error}"
+            )
 
 
 @command("check", example="ftmirror check")
@@ -87,6 +114,7 @@ def check(context: Context, *, as_json: bool) -> int:
     lines: list[dict[str, Any]] = [
         _line("configuration", True, str(settings.path) if settings.path else "defaults")
     ]
+    lines += _open_files(settings)
     lines += _database(context)
     for source in settings.sources:
         lines += _source(source)
@@ -98,7 +126,7 @@ def check(context: Context, *, as_json: bool) -> int:
     else:
         for line in lines:
             mark = "ok" if line["ok"] else ("failed" if line["required"] else "no")
-            output.data(f"{mark:7} {line['check']}: {context.mask(line['said'])}")
+            output.line(f"{mark:7} {line['check']}: {context.mask(line['said'])}")
     return 0 if good else 1
 
 
@@ -115,6 +143,30 @@ def age(seconds: float) -> str:
 
 def _line(check: str, ok: bool, said: str, *, required: bool = True) -> dict[str, Any]:
     return {"check": check, "ok": ok, "required": required, "said": said}
+
+
+def _open_files(settings: Settings) -> list[dict[str, Any]]:
+    """A line for each file with a secret in it that every user of this machine may read."""
+    lines = []
+    for path in dict.fromkeys(_secret_files(settings)):
+        with suppress(OSError):  # what is not there, or cannot be read, others tell of
+            if path.stat().st_mode & stat.S_IROTH and os.name == "posix":
+                said = f"every user of this machine may read {path}; `chmod 600` it"
+                lines.append(_line("secrets", False, said, required=False))
+    return lines
+
+
+def _secret_files(settings: Settings) -> Iterator[Path]:
+    for source in settings.sources:
+        for key in (source.api_key, source.admin_key):
+            if key.file is not None:
+                yield key.file
+    yield Path(".env")
+    if settings.path is not None:
+        with suppress(OSError, UnicodeDecodeError):
+            text = settings.path.read_text(encoding="utf-8-sig")
+            if finder(passwords(settings.database_url), 1).search(text):
+                yield settings.path
 
 
 def _database(context: Context) -> list[dict[str, Any]]:

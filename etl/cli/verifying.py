@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from etl.cli import database, output, progress
+from etl.cli.choices import require_a_key
 from etl.cli.options import Context, command
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ def verify(
     equal. 5: they differ. 3: a source could not be read. 1: none could.
     """
     from etl import verify as verifying
-    from etl.cli.runs import require_a_key
 
     chosen = context.settings.chosen(sources)
     require_a_key(chosen)
@@ -81,13 +81,13 @@ def verify(
 
 
 def _certificate(found: Certificate, mask: Callable[[str], str]) -> Iterator[str]:
-    yield from _wrapped(f"{found.verdict.upper()}: {found.sentence}")
-    yield from _wrapped(f"compared on {found.when:%Y-%m-%d at %H:%M:%S} UTC")
+    yield from wrapped(f"{found.verdict.upper()}: {found.sentence}")
+    yield from wrapped(f"compared on {found.when:%Y-%m-%d at %H:%M:%S} UTC")
     for proof in found.proofs:
         yield ""
-        yield from _wrapped(f"source {proof.source}: {proof.verdict}")
+        yield from wrapped(f"source {proof.source}: {proof.verdict}")
         if proof.error is not None:
-            yield from _wrapped(mask(proof.error), "  ")
+            yield from wrapped(mask(proof.error), "  ")
         if proof.jobs is not None:
             yield from _jobs(proof, proof.jobs)
         if proof.sampled:
@@ -107,10 +107,10 @@ def _jobs(proof: Proof, found: Comparison) -> Iterator[str]:
 
 def _children(proof: Proof, seed: str) -> Iterator[str]:
     jobs = "1 job" if len(proof.sampled) == 1 else f"{len(proof.sampled):,} jobs"
-    yield from _wrapped(f"children of {jobs}, sampled with seed {seed}", "  ")
+    yield from wrapped(f"children of {jobs}, sampled with seed {seed}", "  ")
     for name, one in proof.children.items():
         head = f"{one.listed:,} listed, {one.mirrored:,} in the mirror, {one.equal:,} equal"
-        yield from _wrapped(f"{name}: {head}", "    ")
+        yield from wrapped(f"{name}: {head}", "    ")
         yield from _differences(one, "      ", always=False)
     if proof.absent:
         lists = "1 list" if proof.absent == 1 else f"{proof.absent:,} lists"
@@ -125,12 +125,12 @@ def _differences(found: Comparison, indent: str, *, always: bool) -> Iterator[st
             continue
         yield f"{indent}{said:{width}}{len(ids):>12,}"
         for one in ids[:SHOWN]:
-            yield from _wrapped(one, f"{indent}  ")
+            yield from wrapped(one, f"{indent}  ")
         if len(ids) > SHOWN:
             yield f"{indent}  and {len(ids) - SHOWN:,} more; --json names them all"
 
 
-def _wrapped(text: str, indent: str = "") -> list[str]:
+def wrapped(text: str, indent: str = "") -> list[str]:
     """The text in lines that fit; what could steer a terminal is written out."""
     from etl.settings import escaped
 

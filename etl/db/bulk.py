@@ -156,6 +156,10 @@ def _copy(connection: Connection, table: Table, rows: Rows, into: str | None = N
         raise DBAPIError.instance(
             statement, None, error, error_class, dialect=connection.dialect
         ) from error
+    except BaseException:
+        # SQLAlchemy knows nothing of what was under way, and would take the connection for fit.
+        connection.invalidate()
+        raise
 
 
 def _copy_upsert(connection: Connection, table: Table, rows: Rows, keep: _Keep) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -65,3 +66,13 @@ def put(
             ],
         )
     return [(path, kind, totals[path, kind][1]) for path, kind in new]
+
+
+def listed(connection: Connection, resources: Collection[str]) -> list[dict[str, Any]]:
+    """All that was noted of these resources, by resource, path and kind."""
+    query = (
+        select(drift)
+        .where(drift.c.resource.in_(sorted(resources)))
+        .order_by(drift.c.resource, drift.c.path, drift.c.kind)
+    )
+    return [dict(line._mapping) for line in connection.execute(query)]  # noqa: SLF001 - a public name

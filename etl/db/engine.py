@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+from urllib.parse import unquote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import (
@@ -19,7 +22,8 @@ from sqlalchemy.exc import (
     StatementError,
 )
 
-from etl.errors import ConfigError, StoreError
+from etl.db.faults import fault_of
+from etl.errors import ConfigError, StoreError, TransientStoreError
 from etl.settings import mask_url
 
 #: What people write, and the driver that this project ships for it.
@@ -33,6 +37,7 @@ DRIVERS = {
 #: The extra that brings a driver.
 EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
 _PACKET_TOO_LARGE = 1153
+_FILE_URL = re.compile(r"file:(?://(?:localhost)?(?=/))?")
 #: Seconds that SQLite waits for another writer before it gives up.
 BUSY_SECONDS = 10.0
 #: Bytes. Larger pages waste less behind each payload. Ids come in no order, so that a batch meets
@@ -41,6 +46,10 @@ BUSY_SECONDS = 10.0
 SQLITE_PAGE = 8 * 1024
 SQLITE_CACHE = 16 * 1024 * 1024
 SQLITE_WAL = 64 * 1024 * 1024
+
+
+# It says at warning level what the error says anyway, when a connection is lost during a COPY.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 class RowsRefused(StoreError):
@@ -69,14 +78,24 @@ def database_url(url: str) -> URL:
     if parsed.drivername not in (name, known):
         said = f"the driver of {parsed.drivername}:// is not used here; write {name}://"
         raise ConfigError([said])
+    for word in ("password", "passwd"):
+        # Where SQLAlchemy looks for it, it also hides it.
+        if name != "sqlite" and isinstance(value := parsed.query.get(word), str):
+            parsed = parsed.set(password=value).difference_update_query([word])
     return parsed.set(drivername=known)
 
 
 def sqlite_file(url: URL) -> Path | None:
     """The file of a SQLite URL; None for another database or one in memory."""
-    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+    if url.get_backend_name() != "sqlite":
         return None
-    return Path(str(url.database))
+    name = str(url.database or "")
+    is_uri = str(url.query.get("uri")).lower() in ("1", "true", "yes", "on", "t", "y")
+    if is_uri and name.startswith("file:"):  # SQLite's own kind of URL
+        if url.query.get("mode") == "memory":
+            return None
+        name = unquote(_FILE_URL.sub("", name).partition("#")[0])
+    return None if name in ("", ":memory:") else Path(name)
 
 
 def shown(url: URL) -> str:
@@ -95,7 +114,7 @@ def open_engine(url: str) -> Engine:
         if name == "sqlite":
             return _sqlite(parsed)
         if name == "postgresql":
-            return create_engine(parsed, pool_pre_ping=True)
+            return create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
         return _mysql(parsed)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(name, name)
@@ -111,15 +130,19 @@ sqlite3.register_adapter(bool, int)
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
     path = sqlite_file(url)
 
     @event.listens_for(engine, "do_connect")
     def create_private(*_: Any) -> None:
-        # Only its owner may read a new mirror; SQLite itself would leave that to the umask.
+        # Only its owner may read a new mirror; SQLite itself would leave that to the umask. What it
+        # puts beside the file (-wal, -shm) gets the file's permissions.
         if path is not None and not path.exists() and path.parent.is_dir():
-            with suppress(FileExistsError, PermissionError):
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            # A link to a file that is not there yet is no reason to leave it open to all.
+            with suppress(OSError, RuntimeError):
+                file = path.resolve()
+                os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+                file.chmod(0o600)  # a strict umask may have taken more than that
 
     @event.listens_for(engine, "connect")
     def set_up(connection: sqlite3.Connection, _: Any) -> None:
@@ -150,12 +173,16 @@ def _sqlite(url: URL) -> Engine:
 
 def _mysql(url: URL) -> Engine:
     engine = create_engine(
-        url.update_query_dict({"charset": "utf8mb4"}), pool_pre_ping=True, pool_recycle=3600
+        url.update_query_dict({"charset": "utf8mb4"}),
+        pool_pre_ping=True,
+        pool_recycle=3600,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _: Any) -> None:
-        # Strict, whatever the server's default: a value that does not fit is never cut.
+        # Strict, whatever the server's default: a value that does not fit is never cut. And
+        # `etl.db.bulk` writes values into statements, in which a backslash must escape.
         with connection.cursor() as cursor:
             cursor.execute("SET SESSION time_zone='+00:00', sql_mode='TRADITIONAL'")
 
@@ -173,17 +200,47 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def database_errors() -> Iterator[None]:
     """Errors of SQLAlchemy and the drivers as our own, without statements, rows or causes.
 
-    Raises RowsRefused where the rows themselves were the reason, StoreError otherwise.
+    Raises RowsRefused where the rows themselves were the reason, TransientStoreError for what may
+    pass, StoreError otherwise.
     """
     try:
         yield
+    except SQLAlchemyError as error:
+        interrupt = _interrupt_before(error)
+        if interrupt is not None:
+            raise interrupt from None
+        _translate(error)
+    except (OverflowError, UnicodeEncodeError) as error:
+        what = f"a value cannot be sent to the database: {type(error).__name__}"
+        raise RowsRefused(what) from None
+
+
+def _interrupt_before(error: BaseException) -> BaseException | None:
+    """The interrupt that made a driver stumble, if that was the reason: it is never lost."""
+    seen = {id(error)}
+    before = error.__context__
+    while before is not None and id(before) not in seen:
+        if not isinstance(before, Exception):
+            return before
+        seen.add(id(before))
+        before = before.__context__
+    return None
+
+
+def _translate(failure: SQLAlchemyError) -> NoReturn:
+    try:
+        raise failure
     except (DataError, IntegrityError) as error:
         raise RowsRefused(_said(error)) from None
     except DBAPIError as error:
         if _is_too_large(error):
             raise RowsRefused(_said(error)) from None
-        raise StoreError(f"the database failed: {_said(error)}") from None
-    except (StatementError, OverflowError, UnicodeEncodeError) as error:
+        fault = fault_of(error)
+        if fault is None:
+            raise StoreError(f"the database failed: {_said(error)}") from None
+        kind = TransientStoreError if fault.may_pass else StoreError
+        raise kind(f"{fault.value} ({_said(error)})") from None
+    except StatementError as error:
         what = f"a value cannot be sent to the database: {type(error).__name__}"
         raise RowsRefused(what) from None
     except SQLAlchemyError as error:

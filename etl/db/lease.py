@@ -118,6 +118,8 @@ def _impatient(connection: Connection) -> Iterator[None]:
 def ensure(engine: Engine) -> None:
     """Make the table of leases where it is not there yet. Raises StoreError."""
     with database_errors():
+        if inspect(engine).has_table(leases.name):
+            return
         try:
             with writing(engine) as connection:
                 lease_metadata.create_all(connection)
@@ -207,6 +209,11 @@ def _beats(beat: Callable[[], None], stop: threading.Event) -> None:
 
 def _take(engine: Engine, command: str) -> Lease:
     """Swap the token for the next one, if nobody living holds it."""
+    # Looked at before writing: SQLite has one writer, and a migration there is one transaction.
+    with engine.connect() as connection:
+        line = _look(connection)
+    if line is not None and not _is_free(line):
+        raise LeaseHeld(_busy(_who(line)), holder=_who(line))
     with writing(engine) as connection:
         now = database_now(engine.dialect.name)
         line = _look(connection)

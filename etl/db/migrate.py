@@ -33,6 +33,9 @@ from etl.resources import discover
 #: A name of its own: `alembic_version` may be another project's in the same database.
 VERSION_TABLE = "ftmirror_version"
 
+#: Databases that commit each statement of a migration, whatever becomes of the rest.
+COMMITTING = ("mariadb", "mysql")
+
 _PACKAGED = Path(__file__).parent.parent / "_migrations"
 _CHECKOUT = Path(__file__).parent.parent.parent / "migrations"
 _VIEWS = re.compile(r'^VIEWS = "(\w+)"$', re.MULTILINE)
@@ -105,7 +108,20 @@ def require_current(engine: Engine) -> None:
     )
 
 
-def upgrade(engine: Engine, *, command: str = "db upgrade") -> bool:
+def left_out(engine: Engine) -> list[str]:
+    """Which views a cut upgrade of the schema that the database is at left out, one line each.
+
+    Asks nothing where an upgrade is one transaction.
+    """
+    return _odd_views(engine) if _commits_each_statement(engine) else []
+
+
+def is_due(engine: Engine) -> bool:
+    """Whether there is something to upgrade."""
+    return current(engine) != head() or bool(left_out(engine))
+
+
+def upgrade(engine: Engine, *, command: str = "db upgrade", wait: float = 0.0) -> bool:
     """Bring the schema to the newest revision; false where it was there already.
 
     The views are dropped before and made again after; so are they where some are missing, as after
@@ -114,7 +130,7 @@ def upgrade(engine: Engine, *, command: str = "db upgrade") -> bool:
     version has migrated, StoreError.
     """
     lease.ensure(engine)
-    with lease.hold(engine, command) as held:
+    with lease.hold(engine, command, wait=wait) as held:
         found = current(engine)
         if found is not None and found > head():
             require_current(engine)
@@ -124,19 +140,19 @@ def upgrade(engine: Engine, *, command: str = "db upgrade") -> bool:
     return True
 
 
-def downgrade(engine: Engine, revision: str) -> None:
+def downgrade(engine: Engine, revision: str, *, wait: float = 0.0) -> None:
     """Go back to an older revision, `base` for none. What only newer tables hold is lost.
 
     Raises UsageError for an unknown revision, LeaseHeld, StoreError.
     """
     _require_known(revision)
-    found = current(engine) or "base"
-    if found != "base" and found > head():
-        require_current(engine)
-    if revision != found and (found == "base" or (revision != "base" and revision > found)):
-        raise UsageError(f"the database is at {found}, which is below {revision} already")
     lease.ensure(engine)
-    with lease.hold(engine, "db downgrade") as held:
+    with lease.hold(engine, "db downgrade", wait=wait) as held:
+        found = current(engine) or "base"
+        if found != "base" and found > head():
+            require_current(engine)
+        if revision != found and (found == "base" or (revision != "base" and revision > found)):
+            raise UsageError(f"the database is at {found}, which is below {revision} already")
         _run(engine, found, revision, held.fence)
 
 
@@ -225,10 +241,59 @@ def _run(
         if found not in (None, "base") and views_digest(found) is not None:
             views.drop(connection)
         config.attributes["connection"] = connection
-        move = command.upgrade if target == "head" else command.downgrade
-        move(config, target)
+        if _commits_each_statement(engine):
+            config.attributes["fence"] = fence  # each step begins a transaction of its own
+        if target == "head":
+            command.upgrade(config, target)
+        elif _commits_each_statement(engine):
+            _go_down(config, connection, found, target)
+        else:
+            command.downgrade(config, target)
         if target in ("head", head()):
+            fence(connection)  # what came before may have been committed
             views.create(connection)
+
+
+def _commits_each_statement(engine: Engine) -> bool:
+    return engine.dialect.name in COMMITTING
+
+
+def _go_down(config: Any, connection: Connection, found: str | None, target: str) -> None:
+    """Go down where each step is for good, so that one can go up or down again after any of them.
+
+    The lower revision is written before the steps to it. So a cut, in whichever direction, always
+    leaves a revision with some of the next one: going up makes what lacks of it, going down first
+    undoes what is there of it.
+    """
+    from alembic import command  # noqa: PLC0415
+    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    from etl.db import steps  # noqa: PLC0415
+
+    script = ScriptDirectory.from_config(config)
+    order = ["base", *(revision for revision, _ in history())]
+    at = order.index(found or "base")
+
+    def take_back(revision: str, *, is_certain: bool) -> None:
+        migration: Any = script.get_revision(revision)
+        made = steps.made_by(migration.module, connection.dialect)
+        # It may have been somebody else's tables of these names that ended the upgrade.
+        config.attributes["only"] = None if is_certain else made
+
+        def run(_: Any, context: Any) -> list[Any]:
+            steps.take_back(context, migration.module, made)
+            return []  # no steps of Alembic's own: the version stays as it was written
+
+        with EnvironmentContext(config, script, fn=run):
+            script.run_env()
+        config.attributes["only"] = None
+
+    if order[at] != head():
+        take_back(order[at + 1], is_certain=False)
+    for number in range(at, order.index(target), -1):
+        command.stamp(config, order[number - 1])
+        take_back(order[number], is_certain=True)
 
 
 def _odd_views(engine: Engine) -> list[str]:

@@ -88,7 +88,7 @@ def put(
                 id_space=came and came.origin.id_space,
                 provider=came and came.origin.provider,
                 project_id=came and came.origin.project_id,
-                parent_id=_fitting(came and came.parent_id),
+                parent_id=_fitting(came.parent_id if came else None),
                 position=came and came.position,
                 observed_at=came and came.observed_at,
                 is_whole=came is not None and one.is_whole,

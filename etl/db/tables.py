@@ -216,7 +216,7 @@ replays = Table(
     Column("started_at", UtcDateTime(), nullable=False),
     # Ids up to this one are done.
     Column("last_id", Name(ID_LENGTH), nullable=False),
-    # The drift met so far.
+    # What was asked for, how many records are done or unreadable, and the drift met so far.
     Column("drift", Json()),
 )
 

@@ -92,6 +92,7 @@ RESOURCE = Resource(
     table=job_checkpoints,
     rows=rows,
     owned={training_metrics: "origin_id"},
+    marks={training_metrics: ("origin", ORIGIN)},
     parents=Parents(
         columns=(jobs.c.id,),
         reads="list",

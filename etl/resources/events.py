@@ -104,6 +104,7 @@ RESOURCE = Resource(
     table=job_events,
     rows=rows,
     owned={training_metrics: "origin_id"},
+    marks={training_metrics: ("origin", ORIGIN)},
     parents=Parents(
         columns=(jobs.c.id,),
         reads="growing list",

@@ -1,7 +1,7 @@
 """Settings: read the file and the environment once, check everything, freeze."""
 
 from etl.settings.loading import load
-from etl.settings.model import PROVIDERS, Settings, Source, require_keys
+from etl.settings.model import PROVIDERS, Settings, Source, passwords, require_keys
 from etl.settings.secret import Secret
 from etl.settings.text import duration, escaped, mask_url, nearest
 
@@ -15,5 +15,6 @@ __all__ = [
     "load",
     "mask_url",
     "nearest",
+    "passwords",
     "require_keys",
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from etl.errors import ConfigError, UsageError
 from etl.settings.secret import Secret
@@ -17,6 +18,16 @@ PROVIDERS = ("openai", "azure", "compatible")
 
 #: More readers than this gain nothing on one machine, and look like an attack.
 MOST_WORKERS = 64
+
+#: What people call a header or a parameter that carries a secret; `X-Portkey-Provider` is none.
+_SECRET_NAME = re.compile(
+    r"(?:key|token|password|passwd|pwd|sig|signature|code|auth|authorization|credentials?)$|secret",
+    re.IGNORECASE,
+)
+#: The same of a parameter of a database URL; `sslkey` and `passfile` name files.
+_PASSWORD_NAME = re.compile(r"password|passwd|pwd|secret|token", re.IGNORECASE)
+#: A header's value that is a word before a secret.
+_SCHEME = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+(\S+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,15 @@ class Source:
     #: What was named but is not there, in sentences. It matters only once the API is called.
     missing: tuple[str, ...] = ()
 
+    def secrets(self) -> set[str]:
+        """Every secret text of this source that is known by now; what nobody read nobody sent."""
+        words = {self.api_key.known, self.admin_key.known, *self.hidden}
+        named = (*self.extra_headers, *self.extra_query)
+        words |= {value for name, value in named if _SECRET_NAME.search(name)}
+        # `Bearer abc` may turn up as `abc`.
+        words |= {found[1] for word in words if (found := _SCHEME.fullmatch(word))}
+        return words - {""}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -93,10 +113,10 @@ class Settings:
 
     def hidden(self) -> tuple[str, ...]:
         """Every secret text known by now, for whoever has to keep them out of a log."""
-        words = [password(self.database_url)]
+        words = list(passwords(self.database_url))
         for source in self.sources:
-            words += [source.api_key.known, source.admin_key.known, *source.hidden]
-        return tuple(word for word in words if word)
+            words += source.secrets()
+        return tuple(words)
 
 
 def require_keys(sources: Iterable[Source]) -> None:
@@ -113,16 +133,20 @@ def require_keys(sources: Iterable[Source]) -> None:
         raise ConfigError(problems)
 
 
-def password(url: str) -> str:
-    """The password in a database URL; empty for none, and for one that is also a name in it.
+def passwords(url: str) -> tuple[str, ...]:
+    """The passwords in a URL, but for one that is also a name in it. Takes any text.
 
     A password equal to its user or database protects little, and hiding it everywhere would
     cut those names out of every message.
     """
-    for name, value in parse_qsl(urlsplit(url).query):
-        if name.lower() in ("password", "passwd", "pwd"):
-            return value
-    login, at, rest = url.partition("://")[2].rpartition("@")
+    # By hand: a password may hold brackets, of which `urlsplit` makes an error.
+    address = url.partition("://")[2] or url  # a proxy may be named without its scheme
+    login, at, rest = address.rpartition("@")
     user, _, word = login.partition(":")
-    word = unquote(word)
-    return "" if not at or word in user or word in rest else word
+    word = unquote(word) if at else ""
+    found = [] if word in user or word in rest else [word]
+    query = (rest if at else address).partition("?")[2]
+    for name, value in parse_qsl(query):
+        if _PASSWORD_NAME.search(name):
+            found.append(value)
+    return tuple(found)

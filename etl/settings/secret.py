@@ -5,13 +5,19 @@ from __future__ import annotations
 import shlex
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from etl.errors import ConfigError
+from etl.settings.masking import MASK, finder, unshaped
 from etl.settings.text import escaped
 
 #: Seconds a key command may take.
 COMMAND_TIMEOUT = 30
+#: Characters of what a failed command said that are shown: its end.
+_SHOWN = 500
+#: Characters below which what it printed is taken for no key.
+_SHORTEST = 6
 
 # One at a time: a password manager should not ask its question once per thread.
 _reading = threading.Lock()
@@ -85,6 +91,13 @@ class Secret:
         return self._kept or self._text.strip()
 
     @property
+    def file(self) -> Path | None:
+        """The file that holds the key, where one was named."""
+        with suppress(RuntimeError):  # `~` of nobody
+            return self._file and self._file.expanduser()
+        return None
+
+    @property
     def is_named(self) -> bool:
         """Is there a text, a file or a command for it? Whether that works is not tried here."""
         return bool(self.known or self._file or self._command)
@@ -133,7 +146,10 @@ class Secret:
         except (OSError, ValueError) as error:
             raise self._error(f"cannot be run: {error}") from None
         if done.returncode != 0:
-            said = escaped(done.stderr.decode("utf-8", "replace").strip()[-500:])
+            # A command that traces its own steps shows there what it printed, too.
+            printed = finder([done.stdout.decode("utf-8", "replace").strip()], _SHORTEST)
+            told = printed.sub(MASK, done.stderr.decode("utf-8", "replace").strip())
+            said = escaped(unshaped(told)[-_SHOWN:])
             raise self._error(f"ended with code {done.returncode}: {said or 'it said nothing'}")
         return done.stdout.decode("utf-8", "replace")
 

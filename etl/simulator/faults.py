@@ -234,6 +234,12 @@ class Faults:
             self.revoked = False
         return [str(fault) for fault in parsed]
 
+    @property
+    def struck(self) -> dict[str, int]:
+        """How many requests each of the faults in force has hit, by its spec, if any."""
+        with self._lock:
+            return {str(armed.fault): armed.struck for armed in self._armed if armed.struck}
+
     def strike(self, path: str) -> Fault | None:
         """The fault that hits the next request for this path (without `/v1`), or None."""
         if not self._armed:

@@ -12,6 +12,7 @@ from http.server import ThreadingHTTPServer
 from socketserver import StreamRequestHandler
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+from urllib.parse import unquote
 
 from .control import Control, Tally
 from .dice import mix
@@ -26,6 +27,11 @@ _MOST_HEADERS = 200
 _CACHE_BYTES = 256 << 20
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _BASES = ("/openai/v1", "/openai", "/v1")
+#: Parameters of the API, whose values the log shows.
+_KNOWN_PARAMETERS = frozenset(
+    {"after", "api-version", "bucket_width", "end_time", "group_by", "include_archived", "limit"}
+    | {"metadata", "order", "page", "project_id", "purpose", "start_time"}
+)
 
 
 class _Head(NamedTuple):
@@ -41,8 +47,10 @@ class Simulator:
     """Serves a world on 127.0.0.1; `port` 0 takes a free one.
 
     `latency` is the time in seconds that every API answer takes longer. `log` is called with one
-    line for each request; the lines hold no header and no key. `unknown_after` says what a list
-    does with a cursor it does not know: `empty` page, or `error` 404.
+    line for each request; the lines hold no header, no key (some put theirs into the query) and no
+    control characters. `unknown_after` says what a list does with a cursor it does not know:
+    `empty` page, or `error` 404. `fault_seed`: what faults by chance are drawn from, the world's
+    seed where it is not given.
     """
 
     def __init__(
@@ -55,9 +63,10 @@ class Simulator:
         *,
         refused_keys: Iterable[str] = (),
         unknown_after: str = "empty",
+        fault_seed: int | None = None,
     ) -> None:
         self.world = world
-        self.faults = Faults(faults, world.seed)
+        self.faults = Faults(faults, world.seed if fault_seed is None else fault_seed)
         self.requests = Tally()
         self._port = port
         self._latency = latency
@@ -166,7 +175,7 @@ class Simulator:
         request = _request(head, azure=self.world.provider == "azure")
         self.requests.add(head.method, template(request.path) if request else "other", outcome)
         if self._log is not None:
-            self._log(f"{head.method} {head.target} {outcome}")
+            self._log(_harmless(f"{head.method} {_without_keys(head.target)} {outcome}"))
 
     @property
     def latency(self) -> float:
@@ -358,6 +367,23 @@ def _packed(answer: Answer, extra: str, *, keep: bool, length: int | None = None
     if not keep:
         lines.append("Connection: close")
     return ("\r\n".join(lines) + f"\r\n{extra}\r\n").encode("latin-1") + answer.body
+
+
+def _without_keys(target: str) -> str:
+    """A request's path and query, in which only parameters that the API knows keep their values."""
+    path, mark, query = target.partition("?")
+    shown = []
+    for pair in query.split("&"):
+        name, equals, value = pair.partition("=")
+        if unquote(name).partition("[")[0] not in _KNOWN_PARAMETERS:
+            value = value and "***"
+        shown.append(name + equals + value)
+    return path + mark + "&".join(shown)
+
+
+def _harmless(line: str) -> str:
+    """A line that cannot steer a terminal, nor look like two."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in line)
 
 
 def _request(head: _Head, *, azure: bool) -> Request | None:

@@ -8,7 +8,7 @@ import json
 import zlib
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
 
 from etl.db import types
 
@@ -40,6 +40,9 @@ RESOURCES = (
     "checkpoint_permissions",
     "projects",
 )
+
+#: Versions of jobs whose payloads are held in memory at once.
+AT_ONCE = 500
 
 
 def upgrade() -> None:
@@ -130,12 +133,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in reversed(TABLES):
-        op.drop_table(table)
-    # Their rows are gone: a ledger that still knew them would take them for unchanged ever after.
+    # Their rows go too: a ledger that still knew them would take them for unchanged ever after.
     names = ", ".join(f"'{name}'" for name in RESOURCES)
     for table in ("records", "record_versions", "frontiers"):
         op.execute(f"DELETE FROM {table} WHERE resource IN ({names})")
+    for table in reversed(TABLES):
+        op.drop_table(table)
     op.drop_column("frontiers", "gaps")
     for table in ("records", "record_versions"):
         op.drop_column(table, "changed_fields")
@@ -148,31 +151,44 @@ def _fill_statuses() -> None:
         "UPDATE records SET status = (SELECT jobs.status FROM jobs WHERE jobs.id = records.id) "
         "WHERE resource = 'jobs'"
     )
-    if context.is_offline_mode():
+    if op.get_context().as_sql:
         return
     connection = op.get_bind()
     versions = sa.table(
         "record_versions",
         *map(sa.column, ("resource", "id", "version", "payload", "payload_encoding", "status")),
     )
-    key = (versions.c.resource, versions.c.id, versions.c.version)
-    found = connection.execute(
-        sa.select(*key, versions.c.payload, versions.c.payload_encoding).where(
-            versions.c.resource == "jobs"
+    change = (
+        sa.update(versions)
+        .where(
+            versions.c.resource == "jobs",
+            versions.c.id == sa.bindparam("of_id"),
+            versions.c.version == sa.bindparam("of_version"),
         )
+        .values(status=sa.bindparam("of_status"))
     )
-    for resource, identifier, version, payload, encoding in found.fetchall():
-        status = _status(payload, encoding)
-        if status is not None:
-            connection.execute(
-                sa.update(versions)
-                .where(
-                    versions.c.resource == resource,
-                    versions.c.id == identifier,
-                    versions.c.version == version,
-                )
-                .values(status=status)
-            )
+    query = (
+        sa.select(
+            versions.c.id, versions.c.version, versions.c.payload, versions.c.payload_encoding
+        )
+        .where(versions.c.resource == "jobs")
+        .order_by(versions.c.id, versions.c.version)
+        .limit(AT_ONCE)
+    )
+    found = connection.execute(query).all()
+    while found:
+        statuses = [
+            {"of_id": identifier, "of_version": version, "of_status": status}
+            for identifier, version, payload, encoding in found
+            if (status := _status(payload, encoding)) is not None
+        ]
+        if statuses:
+            connection.execute(change, statuses)
+        last = found[-1]
+        after = versions.c.id > last.id
+        # Said so that an index on the key is read from the last one on.
+        more = sa.and_(versions.c.id >= last.id, after | (versions.c.version > last.version))
+        found = connection.execute(query.where(more)).all()
 
 
 def _status(payload: str, encoding: str) -> str | None:

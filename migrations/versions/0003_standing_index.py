@@ -3,7 +3,6 @@
 A migration means the same in three years: it imports nothing of ours but `etl.db.types`.
 """
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
@@ -20,21 +19,14 @@ COLUMNS = ["resource", "id", "digest", "source", "id_space", "missing_since", "p
 
 
 def upgrade() -> None:
-    # These two commit after each statement, so a migration that was cut may have made it already.
-    if _is_wanted() and not _is_there():
+    if _is_wanted():
         op.create_index(NAME, "records", COLUMNS)
 
 
 def downgrade() -> None:
-    if _is_wanted() and (op.get_context().as_sql or _is_there()):
+    if _is_wanted():
         op.drop_index(NAME, "records")
 
 
 def _is_wanted() -> bool:
     return op.get_context().dialect.name in ("mariadb", "mysql")
-
-
-def _is_there() -> bool:
-    if op.get_context().as_sql:  # only written down: there is no database to ask
-        return False
-    return any(one["name"] == NAME for one in sa.inspect(op.get_bind()).get_indexes("records"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, insert, text
 
 from etl.db import migrate, views
 from etl.db.engine import open_engine
-from etl.db.tables import metadata
+from etl.db.tables import COUNTS, metadata
 from etl.errors import StoreError
 
 VIEWS = [
@@ -22,6 +22,7 @@ VIEWS = [
     "job_overview",
     "job_times",
     "model_lineage",
+    "sync_health",
     "training_curves",
 ]
 
@@ -457,6 +458,68 @@ def test_model_lineage_ends_in_a_circle_and_below_fifty(mirror: Engine) -> None:
     assert found["long-51"] == ("m51", "m50", "long-50", "m50", None)
 
 
+def logged(run_id: int, mode: str, *resources: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A run that began so many minutes after ten, and each of its lines."""
+    begun = {"started_at": at(f"10:{run_id:02}:00"), **dict.fromkeys(COUNTS, 0)}
+    yield {"id": run_id, "mode": mode, "status": "success", **begun}
+    for values in resources:
+        given = {"run_id": run_id, "source": "research", "status": "success", "is_whole": True}
+        yield {**given, **begun, **values}
+
+
+def refused(source: str, resource: str, **values: Any) -> dict[str, Any]:
+    given = {"run_id": 1, "reason": "…", "payload": "{}", "payload_encoding": "text", "digest": ""}
+    seen = {"first_seen_at": at("10:00:00"), "last_seen_at": at("10:00:00")}
+    return {"source": source, "resource": resource, **given, **seen, **values}
+
+
+def test_sync_health_tells_the_last_success_and_how_the_last_run_went(mirror: Engine) -> None:
+    jobs, events = {"resource": "jobs"}, {"resource": "events"}
+    elsewhere = {"resource": "jobs", "source": "azure"}
+    failed = {"status": "failed", "error": "refused"}
+    late = {"status": "partial", "error": "The time limit came"}
+    runs = [
+        logged(1, "full", jobs, events, {**elsewhere, **failed}),
+        # A record that went to quarantine keeps the rest in step; a list that was cut is not.
+        logged(2, "incremental", {**jobs, "status": "partial"}, {**events, **late}),
+        logged(3, "incremental", {**jobs, **failed}),
+        logged(4, "incremental", {**events, "is_whole": False}),
+        # No API was asked.
+        *(logged(number, mode, jobs) for number, mode in ((5, "import"), (6, "replay"))),
+        logged(7, "retry", {**jobs, "error": "no"}, {"resource": "files"}),
+        logged(8, "auto", {**elsewhere, "status": "running"}),
+    ]
+    for first, *others in runs:
+        put(mirror, "sync_runs", first)
+        put(mirror, "sync_resource_runs", *others)
+    resolved = {"resolved_at": at("11:00:00")}
+    put(mirror, "quarantine", *(refused("research", "jobs") for _ in range(2)))
+    put(mirror, "quarantine", refused("research", "jobs", **resolved), refused("azure", "jobs"))
+    query = (
+        "SELECT source, resource, last_success_at, last_run_id, last_run_at, last_status, "
+        "last_error, open_quarantine FROM sync_health ORDER BY source, resource"
+    )
+    one, two, three, four, eight = (f"2025-05-05 10:0{minute}:00" for minute in (1, 2, 3, 4, 8))
+    assert rows(mirror, query) == [
+        ("azure", "jobs", None, 8, eight, "running", None, 1),
+        ("research", "events", one, 4, four, "success", None, 0),
+        ("research", "jobs", two, 3, three, "failed", "refused", 2),
+    ]
+    assert rows(mirror, "SELECT age_seconds FROM sync_health WHERE source = 'azure'") == [(None,)]
+
+
+def test_the_age_is_told_by_the_database_in_whole_seconds_in_every_zone(mirror: Engine) -> None:
+    (run, line) = logged(1, "full", {"resource": "jobs"})
+    put(mirror, "sync_runs", run)
+    put(mirror, "sync_resource_runs", {**line, "started_at": datetime.now(UTC) - timedelta(days=2)})
+    with mirror.connect() as connection:
+        for zone in ("SELECT 1", ZONES[mirror.dialect.name]):
+            connection.execute(text(zone))
+            ((age,),) = lines(connection, "SELECT age_seconds FROM sync_health")
+            assert isinstance(age, int)
+            assert 172_800 - 60 <= age <= 172_800 + 600
+
+
 # Who reads
 
 
@@ -473,9 +536,14 @@ def test_another_time_zone_of_the_session_changes_no_figure(mirror: Engine) -> N
     put(mirror, "job_events", happened("ftjob-a", 0, "Fine-tuning job started"))
     put(mirror, "job_checkpoints", checkpoint("c", "ftjob-a", 1, train_loss=0.5))
     put(mirror, "records", record("ftjob-a", 1, missing_since=at("23:59:59")))
-    queries = [f"SELECT * FROM {name} ORDER BY 1" for name in VIEWS]
+    first, *others = logged(1, "full", {"resource": "jobs"})
+    put(mirror, "sync_runs", first)
+    put(mirror, "sync_resource_runs", *others)
+    queries = [f"SELECT * FROM {name} ORDER BY 1" for name in VIEWS if name != "sync_health"]
+    # Not the age, which may have gone on between.
+    queries.append("SELECT resource, last_success_at, last_run_at FROM sync_health")
     with mirror.connect() as connection:
         in_utc = [lines(connection, query) for query in queries]
         connection.execute(text(ZONES[mirror.dialect.name]))
         assert [lines(connection, query) for query in queries] == in_utc
-    assert [len(found) for found in in_utc] == [1, 1, 1, 2, 2, 1, 0]
+    assert [len(found) for found in in_utc] == [1, 1, 1, 2, 2, 1, 0, 1]

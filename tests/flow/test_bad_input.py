@@ -371,7 +371,10 @@ def test_characters_that_no_database_stores(engine: Engine) -> None:
         "integrations[].wandb.run_id",
         "integrations[].wandb.tags[]",
         "metadata.m",
+        "method.dpo.grader",
+        "method.dpo.response_format",
         "result_files[]",
+        "usage_metrics",
     }
     again = send(engine, NEIGHBOURS[0], *payloads.values())
     assert counts(again) == {"records": 3, "unchanged": 3}
@@ -505,8 +508,20 @@ def test_an_answer_that_is_no_page_on_each_database(engine: Engine) -> None:
     check_bad_page(engine, *BAD_PAGES["cut"])
 
 
+@pytest.mark.parametrize("name", BAD_PAGES)
+def test_a_page_that_is_none_once_is_asked_for_again(sqlite_engine: Engine, name: str) -> None:
+    reply, _ = BAD_PAGES[name]
+    script = [page(NEIGHBOURS[0], more=True), reply, page(NEIGHBOURS[1])]
+    result = run(sqlite_engine, script)
+    assert (result.status, counts(result)) == ("success", {"records": 2, "created": 2})
+    assert (result.counts["requests"], result.counts["retries"]) == (3, 1)
+    assert ids(sqlite_engine) == ["ftjob-after", "ftjob-before"]
+
+
 def check_bad_page(engine: Engine, reply: Reply, said: str) -> None:
-    first = run(engine, [reply])
+    """`max_attempts` is 2: twice the same is believed."""
+    first = run(engine, [reply, reply])
+    assert (first.counts["requests"], first.counts["retries"]) == (2, 1)
     error = first.as_json()["sources"][0]["error"]
     assert first.status == "failed"
     assert said in error
@@ -516,7 +531,7 @@ def check_bad_page(engine: Engine, reply: Reply, said: str) -> None:
         assert read(engine, table) == []
     assert not any(row["listed_at"] for row in read(engine, frontiers))
 
-    second = run(engine, [page(NEIGHBOURS[0], more=True), reply])
+    second = run(engine, [page(NEIGHBOURS[0], more=True), reply, reply])
     assert second.status == "failed"
     assert ids(engine) == ["ftjob-before"]
     assert not any(row["listed_at"] for row in read(engine, frontiers))

@@ -65,8 +65,6 @@ def metric(step: int, value: float, name: str = "train_loss") -> tuple[int, str,
 FIFTY = [f"m{number:02}" for number in range(50)]
 #: What a result file holds; what is measured there; what is noted as drift.
 READABLE: dict[str, tuple[bytes, list[tuple[int, str, float]], list[tuple[str, str]]]] = {
-    "empty": (b"", [], [("content", "missing")]),
-    "blank": (b" \r\n\r\n", [], [("content", "missing")]),
     "a header alone": (b"step,train_loss\n", [], [("content", "missing")]),
     "cut in a line": (
         b"step,train_loss,valid_loss\n1,0.5,\n2,0.2",
@@ -125,6 +123,8 @@ READABLE: dict[str, tuple[bytes, list[tuple[int, str, float]], list[tuple[str, s
     ),
 }
 UNREADABLE: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "the file is empty"),
+    "blank": (b" \r\n\r\n", "the file is empty"),
     "base64 of garbage": (base64.b64encode(bytes(range(256))), "base64 of no table"),
     "base64 that was cut": (
         base64.b64encode(b"step,train_loss\n1,0.5\n")[:-1],
@@ -305,16 +305,18 @@ def test_a_checkpoint_that_names_no_job_is_of_the_one_asked_for(
 # lists that are none
 
 HTML = Reply(b"<html>Sign in</html>", headers={**HEADERS, "Content-Type": "text/html"})
-BAD_LISTS: dict[str, tuple[Reply, str]] = {
-    "HTML": (HTML, "the answer is HTML or XML, not JSON"),
-    "not JSON": (Reply(b"upstream connect error", headers=HEADERS), "is not a page of a list"),
-    "empty": (Reply(b"", headers=HEADERS), "the answer is empty"),
-    "cut": (Reply(b'{"data":[{"id":"ft', headers=HEADERS), "ends in the middle of a value"),
-    "an array": (Reply([event()], headers=HEADERS), "JSON, but not an object"),
-    "null as data": (Reply({"data": None}, headers=HEADERS), "not a list response"),
+#: The answer; what is said of it; how often it is asked for in one run, whose `max_attempts` is 2.
+BAD_LISTS: dict[str, tuple[Reply, str, int]] = {
+    "HTML": (HTML, "the answer is HTML or XML, not JSON", 2),
+    "not JSON": (Reply(b"upstream connect error", headers=HEADERS), "is not a page of a list", 2),
+    "empty": (Reply(b"", headers=HEADERS), "the answer is empty", 2),
+    "cut": (Reply(b'{"data":[{"id":"ft', headers=HEADERS), "ends in the middle of a value", 2),
+    "an array": (Reply([event()], headers=HEADERS), "JSON, but not an object", 2),
+    "null as data": (Reply({"data": None}, headers=HEADERS), "not a list response", 2),
     "more, and nothing to go on from": (
         Reply({"data": [{"a": 1}], "has_more": True}, headers=HEADERS),
         "no item of this page has an id",
+        1,
     ),
 }
 
@@ -332,7 +334,9 @@ def test_so_it_does_on_each_database(engine: Engine, api: Api, resource: str) ->
     check_bad_list(engine, api, resource, *BAD_LISTS["HTML"])
 
 
-def check_bad_list(engine: Engine, api: Api, resource: str, reply: Reply, said: str) -> None:
+def check_bad_list(
+    engine: Engine, api: Api, resource: str, reply: Reply, said: str, tries: int
+) -> None:
     path = f"/fine_tuning/jobs/ftjob-b/{resource}"
     api.instead[path] = reply
     with api.served() as source:
@@ -349,7 +353,7 @@ def check_bad_list(engine: Engine, api: Api, resource: str, reply: Reply, said: 
         again = run(engine, source, now=NOW + HOUR)
         # Warned of and asked for again, but no reason to call every later run partial.
         assert (again.status, len(quarantined(engine))) == ("success", 1)
-        assert api.asked(f"/{resource}") == [path]
+        assert api.asked(f"/{resource}") == [path] * tries
 
         del api.instead[path]
         assert run(engine, source, now=NOW + 2 * HOUR).status == "success"
@@ -368,7 +372,7 @@ def test_a_list_that_repeats_a_page_is_not_read_for_ever(engine: Engine, api: Ap
     with api.served() as source:
         result = run(engine, source)
         assert (result.status, statuses(result)["events"]) == ("partial", "partial")
-        assert requests(result)["events"] == 4
+        assert requests(result)["events"] == 5  # a page that leads back is asked for once more
         ((resource, parent, _),) = quarantined(engine)
         assert (resource, parent) == ("events", "ftjob-b")
         assert "The server repeats itself" in reasons(engine)[0]
@@ -438,46 +442,71 @@ def test_a_file_that_is_gone_is_asked_for_once(engine: Engine, api: Api, status:
 
 # files
 
-BAD_FILES: dict[str, tuple[Reply, str]] = {
-    "HTML": (HTML, "not JSON"),
+#: No record of any kind; what is said of it.
+NO_RECORDS: dict[str, tuple[Reply, str]] = {
+    "HTML": (HTML, "An HTML page came: check base_url"),
     "not JSON": (Reply(b"upstream connect error", headers=HEADERS), "not JSON"),
     "empty": (Reply(b"", headers=HEADERS), "not JSON"),
-    "an array": (Reply([file("file-train-b")], headers=HEADERS), "no JSON object"),
+    "cut": (Reply(b'{"id":"file-train-b","by', headers=HEADERS), "not JSON"),
+    "an array": (Reply([file("file-train-b")], headers=HEADERS), "JSON, but not an object"),
+    "an empty object": (Reply({}, headers=HEADERS), "nothing, with the status of a success"),
+    "an error that says it is none": (
+        Reply({"error": {"message": "oh"}}, headers=HEADERS),
+        "an error, or nothing, with the status of a success",
+    ),
+}
+#: A record, but not the one that was asked for.
+OTHER_RECORDS: dict[str, tuple[Reply, str]] = {
     "no id": (Reply({"object": "file"}, headers=HEADERS), "`id` is missing"),
     "another file": (
         Reply(file("file-other"), headers=HEADERS),
         "asked for file-train-b, and this is file-other",
     ),
-    "an error that says it is none": (
-        Reply({"error": {"message": "oh"}}, headers=HEADERS),
-        "an error answer of the API, no record",
-    ),
 }
 
 
-@pytest.mark.parametrize("name", BAD_FILES)
-def test_an_answer_that_is_no_file_waits_in_quarantine_until_it_is_read_well(
+@pytest.mark.parametrize("name", NO_RECORDS)
+def test_an_answer_that_is_no_record_waits_in_quarantine_until_it_is_read_well(
     sqlite_engine: Engine, api: Api, name: str
 ) -> None:
-    reply, said = BAD_FILES[name]
+    reply, said = NO_RECORDS[name]
+    check_bad_file(sqlite_engine, api, reply, said, payload=b"GET /files/file-train-b", tries=2)
+    assert "req_42" in said_of(sqlite_engine)
+
+
+@pytest.mark.parametrize("name", OTHER_RECORDS)
+def test_so_does_a_record_of_which_nobody_knows_whether_it_is_the_one(
+    sqlite_engine: Engine, api: Api, name: str
+) -> None:
+    reply, said = OTHER_RECORDS[name]
+    check_bad_file(sqlite_engine, api, reply, said, payload=reply.content(), tries=1)
+
+
+def said_of(engine: Engine) -> str:
+    (line,) = rows(engine, "quarantine")
+    return str(line["reason"])
+
+
+def check_bad_file(
+    engine: Engine, api: Api, reply: Reply, said: str, *, payload: bytes, tries: int
+) -> None:
     api.instead["/files/file-train-b"] = reply
     with api.served() as source:
-        first = run(sqlite_engine, source)
+        first = run(engine, source)
         assert (first.status, statuses(first)["files"]) == ("partial", "partial")
-        ((resource, _, payload),) = quarantined(sqlite_engine)
-        assert (resource, payload) == ("files", reply.content())
-        assert said in reasons(sqlite_engine)[0]
-        assert len(rows(sqlite_engine, "files")) == 5
+        assert quarantined(engine) == [("files", "file-train-b", payload)]
+        assert said in said_of(engine)
+        assert len(rows(engine, "files")) == 5
 
         api.forget()
-        run(sqlite_engine, source, now=NOW + HOUR)
-        assert api.asked() == ["/files/file-train-b", "/fine_tuning/jobs"]
-        assert len(quarantined(sqlite_engine)) == 1
+        run(engine, source, now=NOW + HOUR)
+        assert api.asked() == [*["/files/file-train-b"] * tries, "/fine_tuning/jobs"]
+        assert len(quarantined(engine)) == 1
 
         del api.instead["/files/file-train-b"]
-        assert run(sqlite_engine, source, now=NOW + 2 * HOUR).status == "success"
-    assert len(rows(sqlite_engine, "files")) == 6
-    assert quarantined(sqlite_engine) == []
+        assert run(engine, source, now=NOW + 2 * HOUR).status == "success"
+    assert len(rows(engine, "files")) == 6
+    assert quarantined(engine) == []
 
 
 @pytest.mark.parametrize("name", [".", "..", "", " "])

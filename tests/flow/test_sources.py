@@ -58,11 +58,12 @@ def test_when_every_source_fails_the_run_failed(engine: Engine) -> None:
 
 
 def test_what_came_before_an_error_is_kept_and_the_list_is_not_called_read(engine: Engine) -> None:
-    fault = parse_fault("html@/fine_tuning/jobs#3")
+    fault = parse_fault("html@/fine_tuning/jobs#3,4,5")
     with Simulator(World(1, 500), faults=[fault]) as simulator:
         result = sync(engine, source_of(simulator))
         assert result.status == "failed"
         assert counts(result) == {"created": 200}
+        assert (result.counts["requests"], result.counts["retries"]) == (5, 2)
         (frontier,) = rows(engine, "frontiers")
         stored = {row["id"] for row in rows(engine, "jobs")}
         assert frontier["cursor"] in stored
@@ -82,6 +83,29 @@ def test_transient_faults_are_retried_and_counted(engine: Engine) -> None:
     assert counts(result) == {"created": 150}
     assert (result.counts["pages"], result.counts["requests"]) == (2, 4)
     assert result.counts["retries"] == 2
+
+
+@pytest.mark.parametrize(
+    ("faults", "requests", "retries"),
+    [
+        (["html#3"], 6, 1),
+        (["notjson#3,4"], 7, 2),
+        (["empty#1", "envelope=error#3", "envelope=renamed#5"], 8, 3),
+        (["repeat#3"], 6, 0),
+        (["stuck#3"], 6, 0),
+    ],
+)
+def test_a_page_that_comes_spoilt_once_or_twice_loses_nothing(
+    sqlite_engine: Engine, faults: list[str], requests: int, retries: int
+) -> None:
+    given = [parse_fault(fault) for fault in faults]
+    with Simulator(World(1, 500), faults=given) as simulator:
+        result = sync(sqlite_engine, source_of(simulator))
+    assert result.status == "success"
+    assert counts(result) == {"created": 500}
+    assert (result.counts["pages"], result.counts["requests"]) == (5, requests)
+    assert result.counts["retries"] == retries
+    assert len(rows(sqlite_engine, "jobs")) == 500
 
 
 def test_a_list_that_never_ends_is_an_error_that_says_so(engine: Engine) -> None:

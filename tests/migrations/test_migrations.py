@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def test_the_index_of_what_decides_is_where_the_payloads_are_in_the_way(
     engine.dispose()
 
 
+@pytest.mark.parametrize("empty_database", ["mariadb"], indirect=True)
 def test_a_migration_that_was_cut_is_run_again(empty_database: str) -> None:
     """MariaDB has made the index for good before the database is said to be at the new schema."""
     engine = open_engine(empty_database)
@@ -129,19 +131,59 @@ def test_an_empty_database_is_out_of_date_and_says_what_to_run(empty_database: s
     engine.dispose()
 
 
-def test_sql_of_the_whole_schema_needs_no_connection() -> None:
-    for url in ("postgresql://nobody@127.0.0.1:1/none", "mariadb://nobody@127.0.0.1:1/none"):
-        up, down = migrate.sql(url), migrate.sql(url, down_to="base")
-        assert ("CREATE INDEX records_standing" in up) == url.startswith("mariadb")
-        assert ("DROP INDEX records_standing" in down) == url.startswith("mariadb")
-        for table in metadata.tables:
-            assert f"CREATE TABLE {table} (" in up
-        for view in views.names():
-            assert f"CREATE VIEW {view} AS\n" in up
-            assert f"DROP VIEW {view};" in down
-        assert up.rindex("CREATE TABLE ") < up.index("CREATE VIEW ")
-        assert down.rindex("DROP VIEW ") < down.index("DROP TABLE ")
-        assert "VIEW" not in migrate.sql(url, down_to=migrate.head())
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://nobody@127.0.0.1:1/none",
+        "mariadb://nobody@127.0.0.1:1/none",
+        "mysql://nobody@127.0.0.1:1/none",
+        "sqlite:///none.db",
+    ],
+)
+def test_sql_of_the_whole_schema_needs_no_connection(url: str) -> None:
+    up, down = migrate.sql(url), migrate.sql(url, down_to="base")
+    assert ("CREATE INDEX records_standing" in up) == url.startswith(("mariadb", "mysql"))
+    assert ("DROP INDEX records_standing" in down) == url.startswith(("mariadb", "mysql"))
+    for table in metadata.tables:
+        assert f"CREATE TABLE {table} (" in up
+        assert f"DROP TABLE {table};" in down
+    assert "CREATE TABLE leases (" in up
+    assert "leases" not in down
+    for index in ("quarantine_by_digest", "job_events_by_job", "training_metrics_by_origin"):
+        assert f"CREATE INDEX {index} ON " in up
+    for column in ("records ADD COLUMN status", "quarantine ADD COLUMN is_whole"):
+        assert f"ALTER TABLE {column} " in up
+    for view in views.names():
+        assert f"CREATE VIEW {view} AS\n" in up
+        assert f"DROP VIEW {view};" in down
+    assert up.rindex("CREATE TABLE ") < up.index("CREATE VIEW ")
+    assert down.rindex("DROP VIEW ") < down.index("DROP TABLE ")
+    assert "VIEW" not in migrate.sql(url, down_to=migrate.head())
+    revisions = [revision for revision, _ in migrate.history()]
+    for lower, revision in itertools.pairwise(revisions):
+        part = migrate.sql(url, down_to=lower)
+        assert down.startswith(part.split("COMMIT;")[0].rstrip())
+        assert f"SET version_num='{lower}' WHERE {migrate.VERSION_TABLE}" in part
+        assert f"version_num='{revision}'" in up
+
+
+def test_the_sql_that_is_printed_makes_and_takes_the_schema(empty_database: str) -> None:
+    engine = open_engine(empty_database)
+
+    def run(script: str) -> None:
+        with engine.begin() as connection:
+            for statement in re.split(r";\n+", script):
+                if statement.strip() not in ("", "BEGIN", "COMMIT"):
+                    plain = {"no_parameters": True}
+                    connection.exec_driver_sql(statement, execution_options=plain)
+
+    run(migrate.sql(empty_database))
+    assert migrate.current(engine) == migrate.head()
+    assert migrate.differences(engine) == []
+    run(migrate.sql(empty_database, down_to="base"))
+    assert set(inspect(engine).get_table_names()) - {migrate.VERSION_TABLE} == {"leases"}
+    assert migrate.upgrade(engine) is True
+    engine.dispose()
 
 
 def seen(engine: Engine) -> set[str]:

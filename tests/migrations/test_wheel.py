@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from etl.db import migrate
+
 ROOT = Path(__file__).parents[2]
 
 #: Run with the unpacked wheel in place of the checkout.

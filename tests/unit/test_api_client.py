@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Any
@@ -13,7 +13,16 @@ import pytest
 
 import etl
 from etl.api import Client
-from etl.errors import ApiContractError, ApiRefused, ConfigError, LongWait, TransientApiError
+from etl.api.answers import file_of, object_of, page_of
+from etl.api.client import Answer
+from etl.errors import (
+    ApiContractError,
+    ApiRefused,
+    ConfigError,
+    LongWait,
+    SpoiltAnswer,
+    TransientApiError,
+)
 from etl.settings import Secret, Source
 from tests.http_server import Reply, Script, Server, serve
 
@@ -82,7 +91,7 @@ def test_unknown_and_unfilled_paths_send_nothing(path: str) -> None:
 
 def test_there_is_no_other_verb() -> None:
     """Reading is all it can do."""
-    assert {name for name in vars(Client) if not name.startswith("_")} == {"get", "close"}
+    assert {name for name in vars(Client) if not name.startswith("_")} == {"get", "read", "close"}
 
 
 def test_connections_are_kept() -> None:
@@ -181,6 +190,110 @@ def test_requests_keep_to_the_pace_of_the_settings() -> None:
             for _ in range(3):
                 client.get("/files")
     assert waits == [1.5]
+
+
+HTML = Reply(b"<html>Sign in</html>", headers={"Content-Type": "text/html"})
+#: A path, what its answer has to be, one that is, and those that are not.
+KINDS: dict[str, tuple[str, Callable[[Answer], Any], Reply, list[Reply]]] = {
+    "a page": (JOBS, page_of, OK, [HTML, Reply(b""), Reply({"error": {}}), Reply({"data": 5})]),
+    "a record": (
+        "/files/file-1",
+        object_of,
+        Reply({"id": "file-1"}),
+        [
+            HTML,
+            Reply(b""),
+            Reply(b'{"id": "file-1", "by'),
+            Reply(b'["file-1"]'),
+            Reply(b"null"),
+            Reply({}),
+            Reply({"error": {"message": "m"}}),
+        ],
+    ),
+    "a file": ("/files/file-1/content", file_of, Reply(b"step,a\n"), [HTML]),
+}
+SPOILT = [(kind, reply) for kind, (_, _, _, replies) in KINDS.items() for reply in replies]
+
+
+@pytest.mark.parametrize(("kind", "reply"), SPOILT)
+def test_a_spoilt_answer_is_asked_for_again(kind: str, reply: Reply) -> None:
+    """It may have been spoilt on its way; the waits are those of a server that fails."""
+    path, take, right, _ = KINDS[kind]
+    with talking([reply, reply, right]) as (server, client, waits):
+        found = client.read(path, take, [("limit", "5")])
+    got = found[0].body if isinstance(found, tuple) else found
+    assert got == right.content()
+    assert waits == [0.5, 1.0]
+    assert (client.requests, client.retries) == (3, 2)
+    assert [seen.query for seen in server.seen] == [[("limit", "5")]] * 3
+
+
+@pytest.mark.parametrize(("kind", "reply"), SPOILT)
+def test_an_answer_that_comes_spoilt_three_times_is_believed(kind: str, reply: Reply) -> None:
+    """And the error is its own: nothing says that it might pass."""
+    path, take, _, _ = KINDS[kind]
+    with talking([reply] * 4) as (_, client, waits), pytest.raises(SpoiltAnswer) as caught:
+        client.read(path, take)
+    assert (client.requests, client.retries, waits) == (3, 2, [0.5, 1.0])
+    assert str(caught.value).endswith(f"(GET {path}, HTTP 200)")
+    assert "Gave up" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("max_attempts", "tries"), [(1, 1), (2, 2), (3, 3), (8, 3)])
+def test_a_spoilt_answer_is_asked_for_no_more_often_than_the_settings_allow(
+    max_attempts: int, tries: int
+) -> None:
+    script = [HTML] * 9
+    with talking(script, max_attempts=max_attempts) as (server, client, waits):
+        with pytest.raises(SpoiltAnswer):
+            client.read(JOBS, page_of)
+        assert (len(server.seen), len(waits)) == (tries, tries - 1)
+
+
+def test_a_spoilt_answer_is_not_waited_for_longer_than_the_settings_allow() -> None:
+    with talking([HTML] * 3, retry_budget=0.5) as (server, client, waits):
+        with pytest.raises(SpoiltAnswer):
+            client.read(JOBS, page_of)
+        assert (waits, len(server.seen)) == ([0.5], 2)
+
+
+def test_what_else_goes_wrong_with_a_read_is_tried_again_as_with_any() -> None:
+    """A server that fails between two spoilt answers has tries of its own."""
+    script = [HTML, Reply(status=503, headers={"Retry-After": "7"}), OK]
+    with talking(script) as (_, client, waits):
+        assert client.read(JOBS, page_of)[1].items == []
+    assert waits == [0.5, 7.0]
+    with talking([HTML, Reply(status=404)]) as (_, client, _), pytest.raises(ApiRefused):
+        client.read(JOBS, page_of)
+
+
+def test_whoever_takes_an_answer_as_it_is_gets_it_at_once() -> None:
+    with talking([HTML]) as (_, client, waits):
+        assert client.get(JOBS).body == HTML.body
+    assert (client.requests, waits) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"id": "file-1", "x": NaN}',
+        b'{"object": "file"}',
+        b'{"error": null, "status": "processed"}',
+        b'{"id": "file-1", "error": {"message": "m"}}',
+        b'{"id": 5}',
+    ],
+)
+def test_a_record_that_is_only_odd_is_no_spoilt_answer(body: bytes) -> None:
+    """What is wrong with it, quarantine tells."""
+    with talking([Reply(body)]) as (_, client, _):
+        assert client.read("/files/file-1", object_of) == body
+
+
+def test_a_file_may_hold_anything() -> None:
+    """Only what a proxy says of itself is no file; the rest is for the reader of the file."""
+    for body in (b"", b"<html>", b'{"error": {}}', bytes(range(256))):
+        with talking([Reply(body)]) as (_, client, _):
+            assert client.read("/files/file-1/content", file_of) == body
 
 
 def test_a_long_wait_ends_the_run() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from etl.api import Access, Client, Page, check_access, metadata_filter, pages
 from etl.api.seen import Seen
-from etl.errors import ApiContractError
+from etl.errors import ApiContractError, SpoiltAnswer
 from etl.settings import Secret, Source
 from tests.http_server import Reply, Script, Server, serve
 
@@ -22,9 +22,12 @@ COSTS = "/organization/costs"
 
 @contextmanager
 def talking(script: Script, **changes: Any) -> Iterator[tuple[Server, Client]]:
+    """A server with this script, and a client of it that does not really wait."""
     keys = {"api_key": Secret("KEY", "sk-1"), "admin_key": Secret("ADMIN", "sk-admin-1")}
-    with serve(script) as server, Client(Source(base_url=server.url, **{**keys, **changes})) as c:
-        yield server, c
+    with serve(script) as server:
+        source = Source(base_url=server.url, **{**keys, **changes})
+        with Client(source, sleep=lambda _: None) as client:
+            yield server, client
 
 
 def page(*ids: Any, **envelope: Any) -> Reply:
@@ -137,22 +140,44 @@ def test_no_id_and_no_word_about_more_is_the_end() -> None:
     assert [p.cursor for p in found] == [None]
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        [page("b", "a", has_more=True), page("b", "a", has_more=True)],
-        [page("b", "a", has_more=True), page("a", "b", has_more=True), page("a", has_more=True)],
-        [page("c", has_more=True), page("b", has_more=True), page("c", has_more=True)],
-    ],
-)
-def test_a_page_that_leads_back_ends_a_list_without_end(script: list[Reply]) -> None:
+LEADING_BACK = [
+    [page("b", "a", has_more=True), page("b", "a", has_more=True)],
+    [page("b", "a", has_more=True), page("a", "b", has_more=True), page("a", has_more=True)],
+    [page("c", has_more=True), page("b", has_more=True), page("c", has_more=True)],
+]
+
+
+@pytest.mark.parametrize("script", LEADING_BACK)
+def test_a_page_that_leads_back_twice_ends_a_list_without_end(script: list[Reply]) -> None:
     """Also when it comes round only after a while; the page is not handed out."""
     numbers: list[int] = []
-    with talking(script) as (_, client), pytest.raises(ApiContractError) as caught:
+    with (
+        talking([*script, script[-1]]) as (server, client),
+        pytest.raises(ApiContractError) as caught,
+    ):
         numbers.extend(found.number for found in pages(client, JOBS))
     assert "The server repeats itself" in str(caught.value)
     assert "GET /fine_tuning/jobs" in str(caught.value)
     assert len(numbers) == len(script) - 1
+    assert (client.requests, client.retries) == (len(script) + 1, 0)
+    assert server.seen[-1].query == server.seen[-2].query
+
+
+@pytest.mark.parametrize("script", LEADING_BACK)
+def test_a_page_that_leads_back_once_is_asked_for_again(script: list[Reply]) -> None:
+    """It may have been spoilt on its way, and nothing of it is handed out."""
+    whole, queries = read([*script[:-1], page("z", has_more=False)])
+    healed, asked = read([*script, page("z", has_more=False)])
+    assert ids(healed) == ids(whole)
+    assert [(p.number, p.cursor) for p in healed] == [(p.number, p.cursor) for p in whole]
+    assert asked == [*queries, queries[-1]]
+
+
+def test_one_good_page_makes_no_later_one_believed_at_once() -> None:
+    """Each place of a list has its two tries."""
+    first, second = page("c", has_more=True), page("b", has_more=True)
+    found, _ = read([first, first, second, first, page("a", has_more=False)])
+    assert ids(found) == [["c"], ["b"], ["a"]]
 
 
 def test_pages_may_overlap() -> None:
@@ -161,26 +186,46 @@ def test_pages_may_overlap() -> None:
     assert ids(found) == [["c", "b"], ["b", "a"]]
 
 
-@pytest.mark.parametrize(
-    ("reply", "said"),
-    [
-        (
-            Reply("<html><title>Login</title>", headers={"Content-Type": "text/html"}),
-            "An HTML page",
-        ),
-        (Reply(""), "This is not a page of a list"),
-        (Reply('{"data": [{"id": "a"'), "This is not a page of a list"),
-        (Reply([]), "This is not a page of a list"),
-        (Reply({"object": "list"}), "This is not a page of a list"),
-        (Reply({"data": {}}), "This is not a page of a list"),
-    ],
-)
+NO_PAGES = [
+    (Reply("<html><title>Login</title>", headers={"Content-Type": "text/html"}), "An HTML page"),
+    (Reply(""), "This is not a page of a list"),
+    (Reply('{"data": [{"id": "a"'), "This is not a page of a list"),
+    (Reply([]), "This is not a page of a list"),
+    (Reply({"object": "list"}), "This is not a page of a list"),
+    (Reply({"data": {}}), "This is not a page of a list"),
+    (Reply({"error": {"message": "overloaded"}}), "This is not a page of a list"),
+]
+
+
+@pytest.mark.parametrize(("reply", "said"), NO_PAGES)
 def test_what_is_not_a_page(reply: Reply, said: str) -> None:
-    """The error names what came, the path and the request."""
+    """Three times the same is believed. The error names what came, the path and the request."""
     answer = Reply(reply.body, headers={**reply.headers, "x-request-id": "req_1"})
-    with pytest.raises(ApiContractError, match=said) as caught:
-        read([answer])
+    with (
+        talking([answer] * 3) as (server, client),
+        pytest.raises(SpoiltAnswer, match=said) as caught,
+    ):
+        list(pages(client, JOBS))
     assert str(caught.value).endswith("(GET /fine_tuning/jobs, HTTP 200, request id req_1)")
+    assert (client.requests, client.retries, len(server.seen)) == (3, 2, 3)
+
+
+@pytest.mark.parametrize("reply", [reply for reply, _ in NO_PAGES])
+def test_what_is_not_a_page_once_is_asked_for_again(reply: Reply) -> None:
+    """In the middle of a list, from where it stood."""
+    script = [page("b", has_more=True), reply, reply, page("a", has_more=False)]
+    found, queries = read(script)
+    assert ids(found) == [["b"], ["a"]]
+    assert [p.number for p in found] == [1, 2]
+    assert queries[1:] == [[("limit", "100"), ("after", "b")]] * 3
+
+
+def test_more_than_can_be_followed_is_no_spoilt_answer() -> None:
+    """A whole page that says what we do not understand is not asked for again."""
+    with talking([page({"x": 1}, has_more=True)]) as (server, client):
+        with pytest.raises(ApiContractError, match="no item of this page has an id"):
+            list(pages(client, JOBS))
+        assert len(server.seen) == 1
 
 
 def test_only_lists_have_pages() -> None:
@@ -216,7 +261,7 @@ def test_costs_end(envelope: dict[str, Any]) -> None:
     [
         ([page(day(1), has_more=True)], "names no next page"),
         ([page(has_more=True, next_page="t")], "this page is empty"),
-        ([page(day(1), has_more=True, next_page="t")] * 2, "repeats itself"),
+        ([page(day(1), has_more=True, next_page="t")] * 3, "repeats itself"),
     ],
 )
 def test_costs_that_cannot_be_followed(replies: list[Reply], said: str) -> None:
@@ -262,7 +307,7 @@ def test_access_is_checked_with_one_item() -> None:
 
 def test_access_that_is_refused() -> None:
     """Whatever is wrong becomes a sentence, not an exception."""
-    script = [Reply(status=403), Reply("<html>")]
+    script = [Reply(status=403), *[Reply("<html>")] * 3]
     with talking(script, admin_key=Secret("ADMIN")) as (server, client):
         refused = check_access(client, JOBS)
         no_list = check_access(client, JOBS)
@@ -274,4 +319,4 @@ def test_access_that_is_refused() -> None:
     assert refused.exchange.status == 403
     assert no_key == Access(COSTS, ok=False, sentence=no_key.sentence)
     assert "ADMIN is not set" in no_key.sentence
-    assert len(server.seen) == 2
+    assert len(server.seen) == 4

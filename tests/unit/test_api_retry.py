@@ -7,7 +7,14 @@ from email.utils import formatdate
 import pytest
 
 from etl.api import retry
-from etl.errors import ApiRefused, Exchange, LongWait, TransientApiError
+from etl.errors import (
+    ApiContractError,
+    ApiRefused,
+    Exchange,
+    LongWait,
+    SpoiltAnswer,
+    TransientApiError,
+)
 
 JOBS = Exchange("/fine_tuning/jobs", 503)
 NOW = 1_767_225_600.0  # 2026-01-01 00:00:00 UTC
@@ -131,6 +138,7 @@ def test_waits_as_long_as_the_server_asks() -> None:
     [
         LongWait("Later.", JOBS, retry_after=121.0),
         ApiRefused("No.", JOBS),
+        ApiContractError("Odd.", JOBS),
         broken(retry=False),
         KeyError("a bug"),
     ],
@@ -165,3 +173,42 @@ def test_one_attempt_means_no_wait() -> None:
     """A client may be told to try only once."""
     with pytest.raises(TransientApiError, match=r"Gave up after 1 try and 0\.0 s"):
         run([broken()], max_attempts=1)
+
+
+def spoilt(number: int = 1) -> SpoiltAnswer:
+    return SpoiltAnswer(f"This is no page, number {number}.", JOBS)
+
+
+def test_a_spoilt_answer_is_tried_twice_more() -> None:
+    """With the waits of a server that fails."""
+    assert run([spoilt(), spoilt()]) == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(("max_attempts", "tries"), [(1, 1), (2, 2), (3, 3), (8, 3)])
+def test_a_spoilt_answer_is_tried_three_times_at_most(max_attempts: int, tries: int) -> None:
+    """Or fewer, if the settings say so. What comes out is the last failure itself."""
+    failures: list[Exception] = [spoilt(number) for number in (1, 2, 3, 4)]
+    last = failures[tries - 1]
+    with pytest.raises(SpoiltAnswer) as caught:
+        run(failures, max_attempts=max_attempts)
+    assert caught.value is last
+    assert len(failures) == 4 - tries
+
+
+def test_a_spoilt_answer_is_not_waited_for_beyond_the_budget() -> None:
+    failures: list[Exception] = [spoilt(1), spoilt(2)]
+    with pytest.raises(SpoiltAnswer, match="number 2"):
+        run(failures, budget=0.5)
+    assert failures == []
+
+
+def test_a_spoilt_answer_takes_no_tries_from_a_server_that_fails() -> None:
+    failures: list[Exception] = [spoilt(), *[broken(retry_after=2.0) for _ in range(6)]]
+    assert run(failures) == [0.5, *[2.0] * 6]
+
+
+def test_a_server_that_fails_takes_no_tries_from_a_spoilt_answer() -> None:
+    failures: list[Exception] = [broken(), broken(), broken(), spoilt(), broken(), spoilt()]
+    assert len(run(failures)) == 6
+    with pytest.raises(SpoiltAnswer, match="number 3"):
+        run([broken(), spoilt(1), broken(), spoilt(2), broken(), spoilt(3), spoilt(4)])

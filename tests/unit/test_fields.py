@@ -224,7 +224,15 @@ def test_an_object_of_nothing_is_empty() -> None:
 
 
 def test_json() -> None:
-    assert read("json", '{"a": [1.0, "\\u0000", true]}') == ('{"a":[1.0,"\ufffd",true]}', [])
+    stored = '{"a":[1.0,"\ufffd",true]}'
+    assert read("json", '{"a": [1.0, "\\u0000", true]}') == (
+        stored,
+        [("replaced_characters", stored)],
+    )
+    assert read("json", '{"a\\ud800": 1}') == (
+        '{"a\ufffd":1}',
+        [("replaced_characters", '{"a\ufffd":1}')],
+    )
     assert read("json", '"a"') == ('"a"', [])
 
 

@@ -83,11 +83,20 @@ def test_one_table_in_all_its_spellings(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " \r\n", "\ufeff", "step,train_loss\n", "step,train_loss", "step", "step,train_loss\n,\n"],
+    ["step,train_loss\n", "step,train_loss", "step", "\ufeffstep\r\n", "step,train_loss\n,\n"],
 )
-def test_an_empty_file_is_noted_and_no_mistake(text: str) -> None:
+def test_a_header_without_lines_is_noted_and_no_mistake(text: str) -> None:
     assert read(text) == ({}, [("content", "missing", "empty")])
     assert read(base64.b64encode(text.encode())) == ({}, [("content", "missing", "empty")])
+
+
+@pytest.mark.parametrize("text", ["", "\n", " \r\n\r\n", "\t \t\n", "\ufeff", " \ufeff\n"])
+def test_an_empty_file_is_refused_because_its_answer_may_have_been_cut(text: str) -> None:
+    content = text.encode()
+    for sent in (content, base64.b64encode(content)):
+        with pytest.raises(RecordError) as caught:
+            read(sent)
+        assert str(caught.value) == "the file is empty, without even a header"
 
 
 def test_columns_that_nobody_knows_keep_their_names() -> None:

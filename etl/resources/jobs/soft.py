@@ -156,7 +156,10 @@ def _methods(job_id: str, method: Fields, active: str | None) -> Iterator[Row]:
         part = method.object(name)
         yield from _method(job_id, key(name, "method", 64), name == active, part)
     if active and active not in types:
-        yield from _method(job_id, key(active, "method.type", 64), True, Fields({}, method.notes))
+        said = method.value["type"]
+        # As it was sent: a key is refused where a text would be made storable.
+        active = key(said if isinstance(said, str) else active, "method.type", 64)
+        yield from _method(job_id, active, True, Fields({}, method.notes))
 
 
 def _method(job_id: str, name: str, is_active: bool, part: Fields) -> Iterator[Row]:

@@ -79,6 +79,7 @@ RESOURCE = Resource(
     table=None,
     rows=rows,
     owned={training_metrics: "origin_id"},
+    marks={training_metrics: ("origin", ORIGIN)},
     is_final=always_final,
     parents=Parents(
         columns=(job_result_files.c.file_id,),

@@ -31,21 +31,25 @@ _SPACE = b" \r\n"
 def table(payload: bytes) -> tuple[bytes, str]:
     """A result file's table, as UTF-8 from its header on, and its delimiter.
 
-    The text is empty where the file is. Since 2024 OpenAI sends the table in base64 as a whole,
-    older files and other servers' as they are. Raises RecordError for anything else.
+    Since 2024 OpenAI sends the table in base64 as a whole, older files and other servers' as they
+    are. Raises RecordError for anything else.
     """
-    text = _trimmed(payload)
+    text = _written(payload)
     delimiter = _delimiter(text)
-    if delimiter is None and text.strip():
-        text = _trimmed(_decoded(text))
+    if delimiter is None:
+        text = _written(_decoded(text))
         delimiter = _delimiter(text)
-        if delimiter is None and text.strip():
-            raise RecordError(f"base64 of no table with a column `step`: {_looks(text)}")
-    return (b"", ",") if delimiter is None else (text, delimiter)
+    if delimiter is None:
+        raise RecordError(f"base64 of no table with a column `step`: {_looks(text)}")
+    return text, delimiter
 
 
-def _trimmed(text: bytes) -> bytes:
-    return text.lstrip(_SPACE).removeprefix(jsontext.BOM).lstrip(_SPACE)
+def _written(text: bytes) -> bytes:
+    """The text from its first sign on. Where there is none, the answer may have been cut."""
+    text = text.lstrip(_SPACE).removeprefix(jsontext.BOM).lstrip(_SPACE)
+    if not text.strip():
+        raise RecordError("the file is empty, without even a header")
+    return text
 
 
 def _decoded(text: bytes) -> bytes:
