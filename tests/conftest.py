@@ -21,6 +21,16 @@ from tests import servers
 _numbers = itertools.count()
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: a test waits for servers half of its time."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The quick ones first, so that a mistake shows early."""
+    items.sort(key=lambda item: "unit" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the keys, proxies or settings of whoever runs it."""

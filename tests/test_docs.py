@@ -222,7 +222,7 @@ def calls() -> list[list[str]]:
         for part in re.split(r"&&|\|\||\n", block.body):
             call = shlex.split(part, comments=True)
             if call and Path(call[0]).name == "ftmirror":
-                found.append([word for word in call[1:] if not word.startswith(">")])
+                found.append([word for word in call[1:] if not re.match(r"\d?>", word)])
     return found
 
 
@@ -306,7 +306,7 @@ def pinned(*extras: str) -> dict[str, list[str]]:
 
 
 def test_the_demo_installs_the_core_only_and_all_by_hash() -> None:
-    core, everything = pinned(), pinned("dev", "mysql", "postgres", "test-pg")
+    core, everything = pinned(), pinned("dev", "metrics", "mysql", "postgres", "test-pg")
     assert {"alembic", "click", "sqlalchemy", "urllib3"} <= set(core)
     assert not {"pytest", "psycopg", "pymysql", "ruff", "openai"} & set(core)
     assert {"psycopg-binary", "pymysql", "pytest", "hatchling"} <= set(everything)

@@ -1,4 +1,4 @@
-"""SECURITY.md: each promise names tests, and those tests are there."""
+"""SECURITY.md and docs/reliability.md: each promise names tests, and those tests are there."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.flow.test_least_privileges import WRITER
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+RELIABILITY = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 
 
@@ -27,9 +28,11 @@ def functions_in(file: str) -> frozenset[str]:
 
 
 def promises() -> list[str]:
-    """The rows of the tables, without their heads."""
-    rows = [line for line in TEXT.splitlines() if line.startswith("| ")]
-    return [row for row in rows if not row.startswith(("| promise", "| ---"))]
+    """The rows of the tables of promises, without their heads."""
+    tables = re.findall(
+        r"^\| promise \| .*\n\| ---.*\n((?:\|.*\n)+)", TEXT + RELIABILITY, re.MULTILINE
+    )
+    return [row for rows in tables for row in rows.splitlines()]
 
 
 @pytest.mark.parametrize("row", promises(), ids=lambda row: row[2:42])

@@ -37,6 +37,8 @@ BEAT = 5.0
 EXPIRES = 30.0
 #: Seconds after which somebody who waits for the lease looks again.
 LOOK_AGAIN = 0.5
+#: How often somebody who finds the lease free and taken at the same moment looks who took it.
+MOST_RACES = 5
 
 #: The database's own clock in UTC: hosts may disagree about the time, one database does not.
 _CLOCK = {
@@ -52,8 +54,8 @@ def database_now(dialect: str) -> ColumnElement[datetime]:
     return literal_column(_CLOCK[dialect], UtcDateTime())
 
 
-class _Raced(Exception):
-    """Somebody took the lease between our look at it and our grasp."""
+class _Raced(LeaseHeld):
+    """Somebody took or renewed the lease between our look at it and our grasp."""
 
 
 class Lease:
@@ -168,12 +170,17 @@ def _take_in_time(
     clock: Callable[[], float],
 ) -> Lease:
     told = ""
+    races = 0
     while True:
         try:
             with database_errors():
                 return _take(engine, command)
         except (RowsRefused, _Raced):
-            continue  # somebody was first, with the first line of all or after a look; but who?
+            # Somebody was first, with the first line of all or after a look; but who?
+            races += 1
+            if races > MOST_RACES:
+                raise
+            continue
         except LeaseHeld as error:
             left = until - clock()
             if left <= 0:
@@ -245,7 +252,7 @@ def _take(engine: Engine, command: str) -> Lease:
             .values(holder)
         )
         if swapped.rowcount != 1:
-            raise _Raced
+            raise _Raced(_busy(_who(line)), holder=_who(line))
         return Lease(engine, token)
 
 

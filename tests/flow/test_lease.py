@@ -178,3 +178,22 @@ def test_a_beat_that_finds_its_own_batch_at_work_is_skipped(engine: Engine) -> N
 def _lines(engine: Engine) -> list[dict[str, Any]]:
     with engine.connect() as connection:
         return [dict(line._mapping) for line in connection.execute(leases.select())]
+
+
+def test_a_second_sync_that_waits_works_after_the_first(engine: Engine, start: Start) -> None:
+    with Simulator(World(1, 10), latency=0.25) as simulator:
+        first = slow_sync(start, engine, simulator)
+        second = start(
+            "sync",
+            "--wait",
+            "1m",
+            "--database-url",
+            url_of(engine),
+            OPENAI_API_KEY="sk-test-key",
+            OPENAI_BASE_URL=simulator.url,
+        )
+        out, err = second.communicate(timeout=60)
+        first.communicate(timeout=60)
+    assert f"waiting for `ftmirror sync` on {socket.gethostname()}, pid {first.pid}, since " in err
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "run 2: success" in out
