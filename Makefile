@@ -24,7 +24,7 @@ demo: $(VENV)/.core ## mirror a simulated API into ftmirror-demo.db: no key, no 
 test: $(VENV)/.all ## run every test but the long ones; without MariaDB on this machine, its tests are skipped
 	@$(bin)/python -m pytest -q -n $(WORKERS) --maxprocesses 4 $(ARGS)
 
-long: $(VENV)/.all ## run the long tests: a history of fifty runs on each database
+long: $(VENV)/.all ## run the long tests: histories of fifty runs, and what is dear on servers
 	@$(bin)/python -m pytest -q -n $(WORKERS) --maxprocesses 4 -m long $(ARGS)
 
 quick: $(VENV)/.all ## run the unit tests only

@@ -42,7 +42,8 @@ def postgresql() -> Iterator[str]:
     server = get_server(directory / "data", cleanup_mode="delete")
     url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     try:
-        _do(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")  # it may lose what it has
+        # What it holds is thrown away, and may be lost before.
+        _do(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
         yield url
     finally:
         server.cleanup()

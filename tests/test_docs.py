@@ -32,6 +32,7 @@ from etl.db.tables import lease_metadata, metadata
 from etl.resources import discover
 from etl.settings import load
 from etl.simulator import Simulator, World
+from tests.dear import servers_when_long
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -188,6 +189,7 @@ def calls_in(body: str) -> list[list[str]]:
     ]
 
 
+@servers_when_long
 def test_queries_answer_alike_on_every_database(empty_database: str) -> None:
     engine = open_engine(empty_database)
     migrate.upgrade(engine)

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from sqlalchemy import Engine
 
 from tests.arbitrary import kinds
+from tests.dear import servers_when_long
 
 BOUNDED = settings(
     deadline=None,
@@ -33,11 +34,13 @@ def quiet() -> Any:
     logging.disable(logging.NOTSET)
 
 
+@servers_when_long
 @pytest.mark.parametrize("place", ["jobs", "jobs in a file"])
 def test_any_job(engine: Engine, tmp_path: Path, place: str) -> None:
     try_out(engine, tmp_path, place, MANY)
 
 
+@servers_when_long
 @pytest.mark.parametrize(
     "place", ["pages", "events", "checkpoints", "lists of events", "files", "result files"]
 )

@@ -22,6 +22,7 @@ from etl.resources import discover
 from etl.settings import Secret
 from etl.simulator import Simulator, World
 from tests.conftest import make_schema
+from tests.dear import servers_when_long
 from tests.evolving import ticking
 from tests.http_server import Reply, Seen
 from tests.mirror import EVERYTHING, counts, rows, source_of, typed
@@ -122,6 +123,7 @@ def test_events_of_one_moment_keep_the_order_of_the_list(engine: Engine) -> None
     assert positions(engine, "ftjob-1") == list(enumerate(expected))
 
 
+@servers_when_long
 def test_positions_stay_while_jobs_grow(engine: Engine) -> None:
     dice = random.Random(4)
     api = Api()
@@ -176,6 +178,7 @@ def test_where_every_known_event_is_gone_the_stored_ones_keep_their_places(engin
 # until nothing more is to come
 
 
+@servers_when_long
 @pytest.mark.parametrize("grace", [6 * 3600.0, 60.0, 0.0])
 def test_settled_is_what_was_read_a_while_after_the_end(engine: Engine, grace: float) -> None:
     api = Api()
@@ -299,6 +302,7 @@ def test_one_file_of_many_jobs_is_asked_for_once(engine: Engine) -> None:
     assert len(rows(engine, "files")) == 11
 
 
+@servers_when_long
 @pytest.mark.parametrize("mode", ["auto", "incremental", "full"])
 def test_a_second_run_over_the_same_history_asks_for_nothing_of_a_settled_job(
     engine: Engine, mode: str
@@ -485,6 +489,7 @@ def test_twenty_running_jobs_cost_their_new_events_and_a_page_of_checkpoints_eac
     assert all(positions(sqlite_engine, one) == in_order(api, one) for one in running)
 
 
+@servers_when_long
 @pytest.mark.parametrize("status", ["uploaded", "pending", "running"])
 def test_a_file_is_asked_for_once_and_again_while_the_server_is_at_work_on_it(
     engine: Engine, status: str

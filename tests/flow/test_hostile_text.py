@@ -22,6 +22,7 @@ from etl.db.types import Json, LongText, Name
 from etl.fields import Drift, clean
 from etl.record import Record, unpack
 from etl.resources import discover
+from tests.dear import servers_when_long
 from tests.hostile import HOSTILE, UNSTORABLE
 from tests.mirror import ORIGIN, import_files, rows
 from tests.parts import ENDED, checkpoint, event, file, quarantined
@@ -326,6 +327,7 @@ def untried(engine: Engine, resource: str) -> set[tuple[str, str]]:
     return there - tried - OURS
 
 
+@servers_when_long
 def test_each_hostile_text_stands_where_an_ordinary_one_would(
     engine: Engine, tmp_path: Path
 ) -> None:
