@@ -6,8 +6,7 @@ is read; so the tables come out the same whichever answer came first.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -29,6 +28,7 @@ from etl.deadline import Deadline, ago
 from etl.errors import RecordError
 from etl.fields import LAST_SECOND
 from etl.gather import gather
+from etl.order import is_out_of_place, is_rising
 from etl.pipe import Chunk
 from etl.record import Origin, Record
 from etl.resource import Parents, Resource
@@ -126,39 +126,41 @@ def _listed(deadline: Deadline, client: Client, path: str, known: Sequence[str])
     texts: list[bytes] = []
     ids: list[str | None] = []
     number = 0
-    is_rising = False
-    seen = Seen()
-    for page in _new(pages(client, path), seen):
+    rises = False
+    is_joined = not known
+    for page in pages(client, path):
         number = page.number
         deadline.check_stopped()
-        if number == 1 and page.items:
-            first, last = map(jsontext.item_time, (page.items[0], page.items[-1]))
-            is_rising = first is not None and last is not None and first < last
+        if number == 1:
+            rises = is_rising(page.items)
         # In a list that begins with the oldest, what is known says nothing of what follows.
-        end = None
-        if not is_rising:
-            end = next((place for place, one in enumerate(page.ids) if one in known), None)
+        end = None if rises else _end(page, known)
         texts += page.items[:end]
         ids += page.ids[:end]
         if end is not None:
-            return Items(texts, ids, number)
-    if is_rising:
+            is_joined = True
+            break
+    texts, ids = _once(texts, ids)
+    if rises:
         texts, ids = texts[::-1], ids[::-1]
-    return Items(texts, ids, number, is_joined=not known)
+    return Items(texts, ids, number, is_joined)
 
 
-def _new(found: Iterator[Page], seen: Seen) -> Iterator[Page]:
-    """Pages without what came on an earlier one of the same list, which would move all places."""
-    for page in found:
-        is_new = [one is None or seen.add(one) for one in page.ids]
-        if all(is_new):
-            yield page
-        else:
-            yield replace(
-                page,
-                items=list(itertools.compress(page.items, is_new)),
-                ids=list(itertools.compress(page.ids, is_new)),
-            )
+def _end(page: Page, known: Sequence[str]) -> int | None:
+    """Where what is known begins on a page, newest first; None where it is further down."""
+    for place, one in enumerate(page.ids):
+        if one in known and not is_out_of_place(page.items, place):
+            return place
+    return None
+
+
+def _once(texts: list[bytes], ids: list[str | None]) -> tuple[list[bytes], list[str | None]]:
+    """Without what comes again further down: there it stands, whatever page told of it before."""
+    last = {one: place for place, one in enumerate(ids)}
+    if len(last) == len(ids):
+        return texts, ids
+    kept = [place for place, one in enumerate(ids) if one is None or last[one] == place]
+    return [texts[place] for place in kept], [ids[place] for place in kept]
 
 
 def _read(this: Round, parent: Due, asked: Asked[Items], found: Items) -> Iterator[Chunk]:
@@ -203,7 +205,8 @@ def _item(this: Round, parent: Due, asked: Asked[Items], text: bytes) -> Record 
 def _list(this: Round, parent: Due, asked: Asked[Items], found: Items) -> Iterator[Chunk]:
     """A parent's list from the oldest on, so that what is written of it has no gap."""
     is_growing = this.parents.reads == "growing list"
-    places = _positions(this, parent, found) if is_growing else [None] * len(found.ids)
+    known = _known(this, parent, found) if is_growing else {}
+    places = _positions(parent, found, known) if is_growing else [None] * len(found.ids)
     texts, ids = found.texts[::-1], found.ids[::-1]
     is_settled = _is_settled(this, parent, asked, found)
     is_whole = not (is_growing and parent.newest_ids and found.is_joined)
@@ -225,7 +228,9 @@ def _list(this: Round, parent: Due, asked: Asked[Items], found: Items) -> Iterat
             )
         ]
         is_last = end >= len(texts)
-        newest = tuple([one for one in reversed(ids[:end]) if one][:NEWEST])
+        # What is told once more of a list that goes on behind it is not the newest for that.
+        told = known if found.is_joined else {}
+        newest = tuple([one for one in reversed(ids[:end]) if one and one not in told][:NEWEST])
         frontier = Frontier((*newest, *parent.newest_ids)[:NEWEST], listed_at=asked.at)
         place = Place(this.source.name, this.resource.name, frontier, parent.asked)
         yield Chunk(
@@ -236,13 +241,18 @@ def _list(this: Round, parent: Due, asked: Asked[Items], found: Items) -> Iterat
         )
 
 
-def _positions(this: Round, parent: Due, found: Items) -> list[int]:
-    """Where each item stands, from the oldest on. What has a place keeps it, if a list gave it."""
-    count = len(found.ids)
+def _known(this: Round, parent: Due, found: Items) -> dict[str, int]:
+    """The places that earlier reads gave to what is in a list now."""
     if not parent.newest_ids:
-        return list(range(count))
+        return {}
+    return positions(this.engine, this.resource, parent.asked, [one for one in found.ids if one])
+
+
+def _positions(parent: Due, found: Items, known: Mapping[str, int]) -> list[int]:
+    """Where each item stands, from the oldest on. What has a place keeps it, if a list gave it."""
+    if not parent.newest_ids:
+        return list(range(len(found.ids)))
     # Even of a list that is joined, a page may tell once more what has its place.
-    known = positions(this.engine, this.resource, parent.asked, [one for one in found.ids if one])
     places: list[int] = []
     following = parent.next_position
     for one in reversed(found.ids):

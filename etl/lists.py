@@ -8,7 +8,7 @@ head. A listing that was cut goes on at its cursor once the head is closed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -24,6 +24,7 @@ from etl.db.frontier import NEWEST, Frontier, Gap, Place
 from etl.errand import Errand
 from etl.errors import ApiRefused
 from etl.listing import LEAST_PAGES, RANGES_EACH, listing
+from etl.order import is_out_of_place, is_rising
 from etl.pipe import Chunk
 from etl.record import Record
 from etl.rereading import reread
@@ -184,13 +185,12 @@ class Reading:
             self._top = tuple([one for one in page.ids if one][:NEWEST])
         if self._is_joined:
             return None
-        came = set(page.ids)
-        if not came.isdisjoint(self.errand.frontier.newest_ids):
+        if _holds(page, self.errand.frontier.newest_ids):
             self._is_joined, self._gaps = True, ()
             return None
         for number in reversed(range(len(self._gaps))):
             gap = self._gaps[number]
-            if not came.isdisjoint(gap.newest_ids):
+            if _holds(page, gap.newest_ids):
                 self._gaps = self._gaps[number + 1 :]
                 return gap
         return None
@@ -252,6 +252,14 @@ class Reading:
                 "`ftmirror sync --mode full --accept-missing`"
             )
         return gone, None
+
+
+def _holds(page: Page, ids: Sequence[str]) -> bool:
+    """Does a page come to one of these ids? One that it only tells once more is not where it is."""
+    met = [place for place, one in enumerate(page.ids) if one in ids]
+    if all(is_out_of_place(page.items, place) for place in met):
+        return bool(met) and is_rising(page.items)
+    return True
 
 
 def _cuts(errand: Errand) -> list[str]:

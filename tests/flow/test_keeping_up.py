@@ -130,6 +130,19 @@ def test_new_jobs_are_read_down_to_what_is_known(
     assert frontier(sqlite_engine)["gaps"] is None
 
 
+def test_a_known_job_that_is_told_once_more_at_the_head_hides_no_new_one(
+    api: Jobs, run: Callable[..., RunResult]
+) -> None:
+    """As servers do that put what ended another page before this one."""
+    run(timedelta(0))
+    known = api.jobs[api.ids[0]]
+    for _ in range(25):
+        api.add()
+    page = [known, *list(api.jobs.values())[:10]]
+    api.instead[None] = Reply({"object": "list", "data": page, "has_more": True})
+    assert run().counts["created"] == 25
+
+
 def test_a_full_listing_is_due_after_full_every_and_whenever_it_is_asked_for(
     api: Jobs, run: Callable[..., RunResult]
 ) -> None:

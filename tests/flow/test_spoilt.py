@@ -76,6 +76,16 @@ def numbered(items: list[Any], seen: Seen) -> Reply:
     return Reply({"data": items[start:end], "has_more": end < len(items)}, headers=HEADERS)
 
 
+def numbered_from(right: list[Any], once_more: Any, seen: Seen) -> Reply:
+    """A list's page; the first one begins with something from further down."""
+    if "after" in dict(seen.query):
+        return numbered(right, seen)
+    first = right[: int(dict(seen.query)["limit"])]
+    return Reply(
+        {"data": [once_more, *first], "has_more": len(right) > len(first)}, headers=HEADERS
+    )
+
+
 # once
 
 
@@ -263,6 +273,32 @@ def test_the_newest_event_on_two_pages_is_remembered_once(sqlite_engine: Engine,
         assert run(sqlite_engine, source).status == "success"
     assert positions(sqlite_engine, "ftjob-b") == [(0, old["id"]), (1, new["id"])]
     assert newest(sqlite_engine, "ftjob-b") == [new["id"], old["id"]]
+
+
+def test_an_old_event_at_the_head_of_a_list_gets_its_own_place(engine: Engine, api: Api) -> None:
+    """As servers do that put what ended another page before this one."""
+    right = told("ftjob-b", 150)
+    api.instead[events_path("ftjob-b")] = lambda seen: numbered_from(right, right[120], seen)
+    with api.served() as source:
+        assert run(engine, source).status == "success"
+    assert positions(engine, "ftjob-b") == list(enumerate(one["id"] for one in reversed(right)))
+    assert newest(engine, "ftjob-b") == [one["id"] for one in right[:3]]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 40], ids=["newest", "second", "third", "old"])
+def test_nor_does_it_hide_what_is_new_from_a_later_run(
+    sqlite_engine: Engine, api: Api, place: int
+) -> None:
+    right = told("ftjob-b", 150)
+    api.change("ftjob-b", status="running", finished_at=None)
+    api.events["ftjob-b"] = known = right[90:]
+    with api.served() as source:
+        run(sqlite_engine, source)
+        api.instead[events_path("ftjob-b")] = lambda seen: numbered_from(right, known[place], seen)
+        assert run(sqlite_engine, source, now=NOW + HOUR).status == "success"
+    ids = [one["id"] for one in right]
+    assert positions(sqlite_engine, "ftjob-b") == list(enumerate(ids[::-1]))
+    assert newest(sqlite_engine, "ftjob-b") == ids[:3]
 
 
 # the same spoilt text twice
