@@ -205,10 +205,13 @@ def database_errors() -> Iterator[None]:
     """
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, AssertionError) as error:
+        # SQLAlchemy asserts that a commit came to its end, which an interrupt may keep it from.
         interrupt = _interrupt_before(error)
         if interrupt is not None:
             raise interrupt from None
+        if isinstance(error, AssertionError):
+            raise
         _translate(error)
     except (OverflowError, UnicodeEncodeError) as error:
         what = f"a value cannot be sent to the database: {type(error).__name__}"

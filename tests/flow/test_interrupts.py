@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, update
+from sqlalchemy import Engine, RootTransaction, event, update
 from sqlalchemy.exc import OperationalError
 
 from etl.batch import Refusal
@@ -55,6 +56,27 @@ def test_an_interrupt_in_the_middle_of_a_batch_leaves_the_lease_free(engine: Eng
         (run,) = rows(engine, "sync_runs")
         assert (run["status"], run["error"]) == ("failed", "interrupted")
         assert counts(sync(engine, source_of(simulator))) == {"created": 100}
+
+
+def test_an_interrupt_in_the_middle_of_a_commit_is_told_as_one(engine: Engine) -> None:
+    """SQLAlchemy makes an AssertionError of it."""
+    numbers = itertools.count()
+    commit = RootTransaction._do_commit
+
+    def interrupted(transaction: RootTransaction) -> None:
+        if next(numbers) == 2:
+            raise KeyboardInterrupt
+        commit(transaction)
+
+    with Simulator(World(1, 100)) as simulator:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(RootTransaction, "_do_commit", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                sync(engine, source_of(simulator))
+        (run,) = rows(engine, "sync_runs")
+        assert (run["status"], run["error"]) == ("failed", "interrupted")
+        sync(engine, source_of(simulator))
+    assert len(rows(engine, "jobs")) == 100
 
 
 def _raise_interrupt(*_: Any) -> None:
