@@ -190,7 +190,8 @@ class Zygote:
         os.kill(self._pid, number)
 
     def code(self) -> int:
-        """Take the child's exit code."""
+        """Take the child's exit code, once it has ended."""
+        self._is_over = self._is_over or self._answer() == "ended"
         self._ask("reap")
         return int(self._answer())
 

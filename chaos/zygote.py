@@ -37,6 +37,9 @@ PRELOADED = (
     "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite",
 )  # fmt: skip
 
+#: Signals that wait until a child is made.
+_HELD = (signal.SIGINT, signal.SIGTERM)
+
 
 def main() -> None:
     """Serve until stdin ends. In a child this returns, too: it ends as any Python process does."""
@@ -47,9 +50,13 @@ def main() -> None:
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
+        # What strikes a child while it is made would leave locks of Python's half made, which no
+        # process has that is started by itself.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
         pid = os.fork()
         if pid == 0:
             sys.exit(_become(asked, events))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
         print(pid, file=answers, flush=True)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         print("ended", file=answers, flush=True)
@@ -68,6 +75,7 @@ def _become(asked: dict[str, Any], events: int) -> int:
     os.environ.clear()
     os.environ.update(asked["env"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     random.seed()
     turn(asked["knobs"])
     _tell(lambda word: os.write(events, word))
