@@ -52,6 +52,16 @@ SQLITE_WAL = 64 * 1024 * 1024
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, KeyboardInterrupt)
+
+
+# The pool logs whatever ends the closing of a connection, with its traceback, and raises it again:
+# of an interrupt that is once too often.
+logging.getLogger("sqlalchemy.pool.impl.QueuePool").addFilter(_is_news)
+
+
 class RowsRefused(StoreError):
     """The database will not take these rows, whatever the reason; other rows may be fine."""
 
