@@ -54,11 +54,11 @@ logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 def _is_news(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, KeyboardInterrupt)
+    return error is None or isinstance(error, Exception)
 
 
-# The pool logs whatever ends the closing of a connection, with its traceback, and raises it again:
-# of an interrupt that is once too often.
+# The pool logs whatever keeps it from closing a connection, with a traceback, and raises it again:
+# of an interrupt or a signal that is once too often.
 logging.getLogger("sqlalchemy.pool.impl.QueuePool").addFilter(_is_news)
 
 

@@ -79,14 +79,18 @@ def test_an_interrupt_in_the_middle_of_a_commit_is_told_as_one(engine: Engine) -
     assert len(rows(engine, "jobs")) == 100
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_while_a_connection_is_closed_leaves_no_traceback_in_the_log(
-    sqlite_engine: Engine, caplog: pytest.LogCaptureFixture
+    sqlite_engine: Engine, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
+    def fail(_: Any) -> None:
+        raise error
+
     connection = sqlite_engine.connect()
     raw: Any = connection.connection.dbapi_connection
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sqlite_engine.dialect, "do_close", _raise_interrupt)
-        with pytest.raises(KeyboardInterrupt):
+        patch.setattr(sqlite_engine.dialect, "do_close", fail)
+        with pytest.raises(error):
             connection.invalidate()
     raw.close()
     assert caplog.records == []
