@@ -18,7 +18,7 @@ pip := $(bin)/python -m pip install -qq
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.core ## mirror a simulated API into ftmirror-demo.db: no key, no server
+demo: $(VENV)/.core ## mirror a simulated API into ftmirror-demo.db, price it and draw it: no key, no server
 	@$(bin)/ftmirror demo
 
 test: $(VENV)/.all ## run every test but the long ones; without MariaDB on this machine, its tests are skipped
@@ -59,13 +59,13 @@ constraints: ## pin the packages anew after a change of pyproject.toml (UPGRADE=
 
 clean: ## take away all that these targets made, .venv and the demo's mirror too
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	@rm -f ftmirror-demo.db ftmirror-demo.db-wal ftmirror-demo.db-shm
+	@rm -f ftmirror-demo.db ftmirror-demo.db-wal ftmirror-demo.db-shm ftmirror-demo.html
 	@find benchmarks chaos etl migrations tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 # Setting up. A stamp in .venv says what is installed there, so that it is done once.
 
 $(VENV)/.core: build/core.txt
-	@echo 'Installing what ftmirror needs into $(VENV) …'
+	@echo 'Installing what ftmirror and its report need into $(VENV) …'
 	@$(pip) --require-hashes -r build/core.txt
 	@$(pip) --no-deps -e .
 	@touch $@
@@ -76,8 +76,8 @@ $(VENV)/.all: build/all.txt
 	@$(pip) --no-deps -e .
 	@touch $(VENV)/.core $@
 
-build/core.txt: extras :=
-build/all.txt: extras := dev metrics mysql postgres test-pg
+build/core.txt: extras := report
+build/all.txt: extras := alerts dev metrics mysql postgres report test-pg
 build/core.txt build/all.txt: constraints.txt pyproject.toml tools/pinned.py | $(VENV)/pyvenv.cfg
 	@mkdir -p build
 	@$(bin)/python tools/pinned.py $(extras) > $@.part

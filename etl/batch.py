@@ -139,14 +139,18 @@ def read(
     *,
     parent_id: str | None = None,
     position: int | None = None,
+    account: str = "",
 ) -> Record | Refusal:
     """One record of a page or a file, or why it cannot be one.
 
-    `identifier`: its id, where somebody looked already (`jsontext.item_id`).
+    `identifier`: its id, where somebody looked already (`jsontext.item_id`). `account`: whose it is
+    where it does not say so, of a list of days (`etl.resource.Days`).
     """
-    if identifier is None:
+    if identifier is None and resource.days is None:
         identifier = jsontext.item_id(text)
     try:
+        if resource.days is not None:
+            identifier = resource.days.name(text, account or origin.id_space)
         if identifier is None:
             value = jsontext.decode(text)
             if not isinstance(value, dict):

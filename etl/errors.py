@@ -4,6 +4,7 @@ EtlError
 ├── UsageError               a wrong option, file or name: exit 2
 │   ├── ConfigError          settings that cannot work; carries every problem found
 │   └── SchemaOutOfDate      the database is not at this version's schema
+├── AlertFailed              somebody should have been told of something, and was not
 ├── TimeIsUp                 the run's own time limit came; the next run goes on
 ├── RecordError              one record cannot become rows; it goes to quarantine
 ├── ApiError                 carries method, path, status and request id where known
@@ -59,6 +60,10 @@ class ConfigError(UsageError):
 
 class SchemaOutOfDate(UsageError):
     """The database is not at this version's schema. Run `ftmirror db upgrade`, then try again."""
+
+
+class AlertFailed(EtlError):
+    """An alert could not be sent."""
 
 
 class TimeIsUp(EtlError):

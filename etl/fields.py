@@ -39,7 +39,7 @@ class Drift(NamedTuple):
     #: Where, as `method.supervised.hyperparameters.n_epochs`; list positions as `[]`.
     path: str
     #: `unknown_field`, `unknown_value`, `wrong_type`, `out_of_range`, `replaced_characters`,
-    #: `too_long` or `missing`.
+    #: `too_long`, `missing`, `repeated` or `rounded`.
     kind: str
     example: str
 

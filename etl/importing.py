@@ -20,19 +20,21 @@ from sqlalchemy import Engine
 
 from etl import jsontext
 from etl.batch import Refusal, read
+from etl.days import Bills, account
 from etl.db.progress import positions
 from etl.db.runs import Tally
 from etl.db.store import utc_now
 from etl.errors import UsageError
-from etl.pipe import Chunk, Progress, RunResult, SourceResult, run
+from etl.pipe import Chunk, Progress, Run, RunResult, SourceResult, run
 from etl.record import Arrival, Origin, Record
 from etl.resource import Parents, Resource
 from etl.resources.jobs import jobs
+from etl.spend.prices import Book
 
 log = logging.getLogger(__name__)
 
-#: Objects of the same API that this version has no tables for.
-NOT_MIRRORED = frozenset({"bucket", "organization.costs.result"})
+#: Objects of the same API that are no record of their own: a result belongs to its day.
+NOT_MIRRORED = frozenset({"organization.costs.result"})
 #: The kind of an object that does not say, or says something unknown.
 DEFAULT = "jobs"
 CHUNK = 500
@@ -56,6 +58,8 @@ class Order:
     job: str | None = None
     #: Seconds to wait for another writer to end.
     wait: float = 0.0
+    #: The prices that the mirror is to have; None leaves it those it has.
+    book: Book | None = None
 
 
 class _Head(msgspec.Struct):
@@ -81,37 +85,95 @@ def import_files(
     """
     for name in order.files:
         require_file(name)
-    with run(engine, "import", "import", progress, now, wait=order.wait) as current:
-        source = SourceResult(order.origin.source)
-        current.result.sources.append(source)
-        waiting: dict[str, list[Record | Refusal]] = {}
-        tallies: dict[str, Tally] = {}
-
-        def flush(kind: str) -> None:
-            if kind not in tallies:
-                tallies[kind] = Tally(source.name, kind, now(), is_whole=False)
-                source.tallies.append(tallies[kind])
-            items = waiting.pop(kind, [])
-            if _is_growing(order.resources[kind]):
-                items = _in_their_places(engine, order.resources[kind], items)
-            chunks = [Chunk(items[at : at + CHUNK]) for at in range(0, max(len(items), 1), CHUNK)]
-            current.feed(order.resources[kind], chunks, tallies[kind], importing=True)
-
+    with run(
+        engine, "import", "import", progress, now, wait=order.wait, book=order.book
+    ) as current:
+        waiting = _Waiting(engine, order, current, now)
         try:
             for name in order.files:
                 for place, text in _texts(name, stdin):
-                    kind, item = _item(text, order)
-                    if isinstance(item, Refusal):
-                        item = replace(item, reason=f"{place}: {item.reason}")
-                    waiting.setdefault(kind, []).append(item)
-                    # Where they stand is known only once all of them are there.
-                    is_growing = _is_growing(order.resources[kind])
-                    if len(waiting[kind]) >= CHUNK and not is_growing:
-                        flush(kind)
+                    waiting.take(place, text)
         finally:
-            for kind in list(waiting) or [order.resource or DEFAULT]:
-                flush(kind)
+            waiting.finish()
     return current.result
+
+
+class _Waiting:
+    """The objects that were read and not yet written, by their kind."""
+
+    def __init__(
+        self, engine: Engine, order: Order, current: Run, now: Callable[[], datetime]
+    ) -> None:
+        self._engine = engine
+        self._order = order
+        self._current = current
+        self._now = now
+        self._source = SourceResult(order.origin.source)
+        current.result.sources.append(self._source)
+        self._items: dict[str, list[Record | Refusal]] = {}
+        self._tallies: dict[str, Tally] = {}
+        #: Of a list of days, whose they are that do not say so.
+        self._accounts: dict[str, str] = {}
+        #: Of a list of days, those that the mirror has, and the digest of each that came.
+        self._bills: dict[str, Bills] = {}
+        self._came: dict[str, str] = {}
+
+    def take(self, place: str, text: bytes) -> None:
+        """One object, found at a place; what waits is written once it is enough."""
+        kind, item = _item(text, self._order, self._whose)
+        if self._order.resources[kind].days is not None:
+            item = self._day(place, kind, item)
+        if isinstance(item, Refusal):
+            item = replace(item, reason=f"{place}: {item.reason}")
+        self._items.setdefault(kind, []).append(item)
+        # Where they stand is known only once all of them are there.
+        is_growing = _is_growing(self._order.resources[kind])
+        if len(self._items[kind]) >= CHUNK and not is_growing:
+            self._flush(kind)
+
+    def finish(self) -> None:
+        """Write what still waits."""
+        for kind in list(self._items) or [self._order.resource or DEFAULT]:
+            self._flush(kind)
+
+    def _flush(self, kind: str) -> None:
+        resource = self._order.resources[kind]
+        if kind not in self._tallies:
+            self._tallies[kind] = Tally(self._source.name, kind, self._now(), is_whole=False)
+            self._source.tallies.append(self._tallies[kind])
+        items = self._items.pop(kind, [])
+        if _is_growing(resource):
+            items = _in_their_places(self._engine, resource, items)
+        chunks = [Chunk(items[at : at + CHUNK]) for at in range(0, max(len(items), 1), CHUNK)]
+        self._current.feed(resource, chunks, self._tallies[kind], importing=True)
+
+    def _day(self, place: str, kind: str, item: Record | Refusal) -> Record | Refusal:
+        """A day as the mirror names it; one that came before with other amounts is heard of."""
+        if kind not in self._bills:
+            resource = self._order.resources[kind]
+            self._bills[kind] = Bills(self._engine, resource, self._order.origin)
+        item = self._bills[kind].placed(item)
+        if isinstance(item, Record):
+            before = self._came.get(item.id, item.canonical_digest)
+            if before != item.canonical_digest:
+                log.warning(
+                    "%s: %s %s came before in these files with other amounts; a day counts once, "
+                    "and of the two the later one",
+                    place,
+                    kind,
+                    item.id,
+                )
+            self._came[item.id] = item.canonical_digest
+            item.forget_value()
+        return item
+
+    def _whose(self, kind: str) -> str:
+        if kind not in self._accounts:
+            resource = self._order.resources[kind]
+            if resource.days is not None and DEFAULT in self._items:
+                self._flush(DEFAULT)  # the jobs that came before may tell
+            self._accounts[kind] = account(self._engine, resource, self._order.origin)
+        return self._accounts[kind]
 
 
 def require_file(name: str) -> None:
@@ -124,8 +186,11 @@ def require_file(name: str) -> None:
         raise UsageError(f"{name}: no such file")
 
 
-def _item(text: bytes, order: Order) -> tuple[str, Record | Refusal]:
-    """The kind of an object, and the record it is."""
+def _item(text: bytes, order: Order, whose: Callable[[str], str]) -> tuple[str, Record | Refusal]:
+    """The kind of an object, and the record it is.
+
+    `whose`: of a kind that is a list of days, whose they are that do not say so.
+    """
     named = {resource.object: name for name, resource in order.resources.items()}
     try:
         said = _head.decode(text).object
@@ -134,7 +199,7 @@ def _item(text: bytes, order: Order) -> tuple[str, Record | Refusal]:
     kind = order.resource or (named.get(said, DEFAULT) if isinstance(said, str) else DEFAULT)
     is_other = isinstance(said, str) and said in NOT_MIRRORED - named.keys()
     if order.resource is None and is_other:
-        reason = f"a {said} is not mirrored by this version"
+        reason = f"a {said} is no record of its own; import the whole bucket it came in"
         return kind, Refusal(
             text, reason, arrival=Arrival(order.origin, observed_at=order.observed_at)
         )
@@ -150,7 +215,8 @@ def _item(text: bytes, order: Order) -> tuple[str, Record | Refusal]:
             return kind, Refusal(text, reason, jsontext.item_id(text), arrival)
     elif resource.parents is not None and resource.parents.reads == "content":
         return kind, Refusal(text, f"{kind} are read from files of another form, which sync does")
-    return kind, read(resource, text, order.origin, order.observed_at, parent_id=parent_id)
+    given = order.origin, order.observed_at
+    return kind, read(resource, text, *given, parent_id=parent_id, account=whose(kind))
 
 
 def _parent(text: bytes, parents: Parents, job: str | None) -> str | None:

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from etl.ahead import ahead
 from etl.batch import Refusal
-from etl.db import lease
+from etl.db import lease, prices
 from etl.db.frontier import Place
 from etl.db.progress import ParentRead
 from etl.db.runs import Tally
@@ -26,6 +26,7 @@ from etl.db.tables import COUNTS
 from etl.errors import EtlError, LongWait, StoreError, TimeIsUp
 from etl.record import Record
 from etl.resource import Resource
+from etl.spend.prices import Book
 
 log = logging.getLogger(__name__)
 
@@ -240,11 +241,13 @@ def run(
     sources: Collection[str] | None = None,
     sleep: Callable[[float], None] = time.sleep,
     wait: float = 0.0,
+    book: Book | None = None,
 ) -> Iterator[Run]:
     """A run under the lease, from its first line in the log to its last.
 
     `sources`: those that the configuration names, where that is known. `sleep`: for the waits
-    before the database is tried again. `wait`: seconds for another writer to end.
+    before the database is tried again. `wait`: seconds for another writer to end. `book`: the price
+    book to bring the tables of prices into step with, whatever else this run is to do.
 
     Raises LeaseHeld where another writer is at work, StoreError where the database fails.
     """
@@ -254,6 +257,8 @@ def run(
         store = Store(engine, held.fence, now, sources, sleep)
         result.run_id = store.begin(mode)
         try:
+            if book is not None:
+                prices.bring(engine, book, store.again)
             yield Run(store, result, progress)
         except BaseException as error:
             _close_as_failed(store, result, error)

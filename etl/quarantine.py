@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, Row
 
 from etl.batch import Refusal, read
+from etl.days import Bills, account
 from etl.db import quarantine as stored
 from etl.db.runs import Tally
 from etl.db.store import utc_now
@@ -133,15 +134,22 @@ def _chunks(
         origin = _origin(line, order)
         if origin is not None:
             text = stored.text_of(engine, line)
-            yield Chunk([_item(line, text, resource, origin)], retried=[line.digest])
+            whose = account(engine, resource, origin)
+            item = _item(line, text, resource, origin, whose)
+            if resource.days is not None:
+                item = Bills(engine, resource, origin).placed(item)
+            yield Chunk([item], retried=[line.digest])
 
 
-def _item(line: Row[Any], text: bytes, resource: Resource, origin: Origin) -> Record | Refusal:
+def _item(
+    line: Row[Any], text: bytes, resource: Resource, origin: Origin, whose: str
+) -> Record | Refusal:
     parent_id, position, observed_at = line.parent_id, line.position, line.observed_at
     if resource.parents is not None and resource.parents.reads == "content":
         name = line.record_id
         return Record(resource.name, name, text, origin, parent_id, position, observed_at)
-    found = read(resource, text, origin, observed_at, parent_id=parent_id, position=position)
+    given = resource, text, origin, observed_at
+    found = read(*given, parent_id=parent_id, position=position, account=whose)
     # One that says no id was kept under the one that was asked for.
     return replace(found, record_id=line.record_id) if isinstance(found, Refusal) else found
 

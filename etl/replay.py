@@ -25,6 +25,7 @@ from etl.pipe import Progress, Run, RunResult, run
 from etl.rebuilding import Rebuilding
 from etl.resource import Resource
 from etl.resources import discover
+from etl.spend.prices import Book
 
 #: What reads a record, beside the resources: another text of these makes other rows.
 _READERS = ("fields.py", "jsontext.py", "record.py", "resource.py", "resources", "spend")
@@ -67,18 +68,21 @@ def replay(
     now: Callable[[], datetime] = utc_now,
     wait: float = 0.0,
     sleep: Callable[[float], None] = time.sleep,
+    book: Book | None = None,
 ) -> Replayed:
     """Make the rows of these resources anew from the ledger, and their drift.
 
     Goes on where a replay of this same program was cut, unless `anew`. A record that cannot be read
     any more keeps the rows it has, goes to quarantine and makes the run partial.
     `wait`: seconds for another writer to end. `sleep`: for the waits before the database is tried
-    again.
+    again. `book`: the prices that the mirror is to have; None leaves it those it has.
 
     Raises LeaseHeld where another writer is at work, StoreError where the database fails, EtlError
     for a mistake in a resource.
     """
-    with run(engine, "replay", "replay", progress, now, wait=wait, sleep=sleep) as current:
+    with run(
+        engine, "replay", "replay", progress, now, wait=wait, sleep=sleep, book=book
+    ) as current:
         answer = Replayed(current.result)
         places = _begin(current, tuple(one.name for one in resources), anew=anew)
         for resource in resources:

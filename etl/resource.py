@@ -85,6 +85,28 @@ class Parents:
 
 
 @dataclass(frozen=True)
+class Days:
+    """What a list of days is asked for by: its records are days, and have no id but that.
+
+    It is read from the day that something was first done, and the last days again in each run
+    (`costs_reread`), since what is said of a day changes for a while.
+    """
+
+    #: Sent with every request, beside the time to begin at.
+    params: tuple[tuple[str, str], ...]
+    #: The first day is that of the oldest of these in the source's id space.
+    since: Column[Any]
+    #: The column beside it that says whose days these are, where a record does not say so.
+    account: Column[Any]
+    #: The id of a record, from its text and from whose it is where that does not say so.
+    #: Raises RecordError.
+    name: Callable[[bytes, str], str]
+    #: The text that takes the place of a day which came again under another id, from that id: with
+    #: nothing in it, so that a replay counts the day once as well.
+    moved: Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
 class Resource:
     """A kind of record: where it is read, its tables, and how one record becomes rows."""
 
@@ -110,6 +132,8 @@ class Resource:
     progress: Callable[[Record], int] = no_progress
     #: What it hangs off; None for a list of its own.
     parents: Parents | None = None
+    #: What it is asked for by; None where its records come one after the other, each with an id.
+    days: Days | None = None
     #: Where one record is read by its id, and which rows may still change at a given time: those
     #: are read again though the list is only read to where it was read before.
     item_path: str | None = None

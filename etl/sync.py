@@ -18,6 +18,7 @@ from etl.api.paging import pages
 from etl.api.seen import Seen
 from etl.batch import Refusal, build, read
 from etl.children import Round, children
+from etl.days import days
 from etl.db import again, frontier
 from etl.db.frontier import Frontier
 from etl.db.runs import Tally
@@ -30,6 +31,7 @@ from etl.pipe import Chunk, Meter, Progress, Run, RunResult, SourceResult, run
 from etl.record import Record
 from etl.resource import Resource
 from etl.settings import Source
+from etl.spend.prices import Book
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ class Order:
     configured: frozenset[str] | None = None
     #: Seconds to wait for another writer to end.
     wait: float = 0.0
+    #: The prices that the mirror is to have; None leaves it those it has.
+    book: Book | None = None
 
 
 def sync(
@@ -77,7 +81,7 @@ def sync(
     where another writer is at work, StoreError where the database fails.
     """
     deadline = Deadline(order.time_limit, clock=clock, stopped=stopped)
-    terms = (now, order.configured, sleep, order.wait)
+    terms = (now, order.configured, sleep, order.wait, order.book)
     with run(engine, order.mode, "sync", progress, *terms) as current:
         current.result.mode = "incremental"
         turn = 0
@@ -165,34 +169,43 @@ class _Visit:
         return False
 
     def _list(self, resource: Resource, tally: Tally) -> Iterable[Chunk]:
-        """The records of a list of its own; none where it is not yet due again."""
+        """The records of a list of its own; none where it is not yet due again.
+
+        Of a list of days the last are always due.
+        """
         place = (self._source.name, resource.name)
         known = again.read(self._engine, lambda connection: frontier.load(connection, *place))
         is_due = self._is_due(known, tally.started_at)
+        if resource.days is not None:
+            errand = self._errand(resource, known, tally, is_whole=self._order.mode == "full")
+            return days(errand)
         if resource.item_path is None and not is_due:
             return ()
         is_whole = is_due and (known.cursor is None or self._order.mode == "full")
         if is_whole and resource.item_path is not None and not self._order.narrowing:
             self._current.result.mode = "full"
             self._is_full = True
-        reading = Reading(
-            Errand(
-                self._engine,
-                self._clients,
-                self._source,
-                resource,
-                known,
-                tally.started_at,
-                self._now,
-                self._deadline,
-                is_whole,
-                self._order.narrowing,
-                self._order.accept_missing,
-            )
-        )
+        reading = Reading(self._errand(resource, known, tally, is_whole=is_whole))
         if self._order.narrowing:
             self._jobs = reading.seen
         return reading.chunks()
+
+    def _errand(
+        self, resource: Resource, known: Frontier, tally: Tally, *, is_whole: bool
+    ) -> Errand:
+        return Errand(
+            self._engine,
+            self._clients,
+            self._source,
+            resource,
+            known,
+            tally.started_at,
+            self._now,
+            self._deadline,
+            is_whole,
+            self._order.narrowing,
+            self._order.accept_missing,
+        )
 
     def _is_due(self, known: Frontier, now: datetime) -> bool:
         """Is the whole list to be read?"""

@@ -55,6 +55,8 @@ class Seen:
     #: The query as sent.
     raw_query: str
     headers: dict[str, str]
+    #: What was sent with a POST.
+    body: bytes = b""
 
 
 Script = Sequence[Reply] | Callable[[Seen], Reply]
@@ -120,6 +122,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._answer()
+
     def do_CONNECT(self) -> None:
         self._answer()
 
@@ -131,7 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         query = parse_qsl(url.query, keep_blank_values=True)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = self.server.answer(Seen(self.command, path, query, url.query, headers))
+        body = self.rfile.read(int(headers.get("content-length", 0)))
+        reply = self.server.answer(Seen(self.command, path, query, url.query, headers, body))
         time.sleep(reply.delay)
         if reply.is_dropped:
             self.close_connection = True

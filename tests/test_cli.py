@@ -95,6 +95,7 @@ def test_with_only_a_key_set_sync_makes_the_mirror(
                 },
                 "skipped": {
                     "projects": "no admin key (OPENAI_ADMIN_KEY)",
+                    "costs": "no admin key (OPENAI_ADMIN_KEY)",
                     "checkpoint_permissions": "no admin key (OPENAI_ADMIN_KEY)",
                 },
             }
@@ -111,7 +112,7 @@ def test_with_only_a_key_set_sync_makes_the_mirror(
         r"run 2: success in \d\.\d s\n"
         r"  jobs: 102 unchanged\n"
         r"(  (events|files|metrics|checkpoints): nothing new\n){4}"
-        r"  projects, checkpoint_permissions: skipped, no admin key \(OPENAI_ADMIN_KEY\)\n",
+        r"  projects, costs, checkpoint_permissions: skipped, no admin key \(OPENAI_ADMIN_KEY\)\n",
         second.out,
     )
 
@@ -226,11 +227,20 @@ def test_an_event_is_taken_for_the_job_that_is_named(call: Call, tmp_path: Path)
     assert "events: 1 created" in answer.out
 
 
-def test_a_day_of_costs_is_not_taken_for_a_job(call: Call, tmp_path: Path) -> None:
-    (tmp_path / "costs.jsonl").write_text('{"object":"bucket","start_time":1700000000}')
+def test_a_saved_page_of_costs_is_imported(call: Call, tmp_path: Path) -> None:
+    saved = (Path(__file__).parent / "examples" / "costs.json").read_text()
+    (tmp_path / "costs.json").write_text(saved)
+    answer = call("import", "costs.json")
+    assert (answer.code, answer.err.count("rounded")) == (0, 1)
+    assert "costs: 4 created" in answer.out
+    assert "costs: 4 unchanged" in call("import", "costs.json", "--resource", "costs").out
+
+
+def test_a_charge_without_its_day_is_not_taken_for_a_job(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "costs.jsonl").write_text('{"object":"organization.costs.result"}')
     answer = call("import", "costs.jsonl")
     assert answer.code == 3
-    assert "a bucket is not mirrored by this version" in answer.err
+    assert "is no record of its own; import the whole bucket it came in" in answer.err
 
 
 def test_status_tells_freshness_and_a_monitor_its_exit_code(
@@ -287,16 +297,16 @@ def test_check_says_what_works_and_what_does_not(
 
 
 def test_the_schema_can_be_moved_and_looked_at(call: Call) -> None:
-    assert call("db", "current").out == "no schema yet (this version's is 0004)\n"
-    assert call("db", "upgrade").out == "schema 0004\n"
-    assert call("db", "upgrade").out == "schema 0004: nothing to do\n"
+    assert call("db", "current").out == "no schema yet (this version's is 0005)\n"
+    assert call("db", "upgrade").out == "schema 0005\n"
+    assert call("db", "upgrade").out == "schema 0005: nothing to do\n"
     assert call("db", "check").out == "the tables are as this version declares them\n"
     history = call("db", "history").out
     assert "0001" in history
-    assert "0004" in history
+    assert "0005" in history
     assert "CREATE TABLE jobs (" in call("db", "upgrade", "--sql").out
     assert call("db", "downgrade", "base").code == 0
-    assert call("db", "current").out == "no schema yet (this version's is 0004)\n"
+    assert call("db", "current").out == "no schema yet (this version's is 0005)\n"
 
 
 def test_a_server_database_waits_for_db_upgrade(
@@ -414,7 +424,7 @@ def test_check_sees_tables_that_were_changed(
     database.close()
     answer = call("check")
     assert answer.code == 1
-    assert "failed  schema: at 0004, but the tables were changed" in answer.out
+    assert "failed  schema: at 0005, but the tables were changed" in answer.out
     assert call("db", "check").code == 5
 
 

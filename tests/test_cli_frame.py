@@ -138,8 +138,9 @@ def test_all_problems_of_the_settings_are_told_and_the_code_is_2() -> None:
 
     result = run(body)
     assert result.exit_code == 2
+    known = "database, prices, sources, budget, alerts"
     assert result.stderr.splitlines() == [
-        "error: ftmirror.toml: colour: unknown key; known: database, sources",
+        f"error: ftmirror.toml: colour: unknown key; known: {known}",
         "error: ftmirror.toml: datbase: unknown key (did you mean database?)",
     ]
 

@@ -16,8 +16,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -153,13 +155,22 @@ def answer(url: str, query: str) -> str:
     engine = open_engine(url)
     with engine.connect() as connection:
         found = connection.execute(text(query))
-        rows = [["" if value is None else str(value) for value in row] for row in found]
+        rows = [[cell(value) for value in row] for row in found]
         names = list(found.keys())
     engine.dispose()
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     lines = [names, ["-" * width for width in widths], *rows]
     padded = ("  ".join(map(str.ljust, line, widths)) for line in lines)
     return "".join(f"{line.rstrip()}\n" for line in padded)
+
+
+def cell(value: Any) -> str:
+    """A value as SQLite's shell shows it, whichever database gave it."""
+    if isinstance(value, Decimal):  # a sum of whole numbers, or a figure with decimals
+        value = (
+            int(value) if value == int(value) and value.as_tuple().exponent == 0 else float(value)
+        )
+    return "" if value is None else str(value)
 
 
 def answered(found: list[Block]) -> list[tuple[Block, Block]]:
@@ -307,8 +318,12 @@ def pinned(*extras: str) -> dict[str, list[str]]:
     return found
 
 
-def test_the_demo_installs_the_core_only_and_all_by_hash() -> None:
-    core, everything = pinned(), pinned("dev", "metrics", "mysql", "postgres", "test-pg")
+def test_the_demo_installs_the_core_and_the_report_only_and_all_by_hash() -> None:
+    core = pinned()
+    everything = pinned("alerts", "dev", "metrics", "mysql", "postgres", "report", "test-pg")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "\nbuild/core.txt: extras := report\n" in makefile
+    assert {"altair", "vl-convert-python"} <= set(pinned("report")) - set(core)
     assert {"alembic", "click", "sqlalchemy", "urllib3"} <= set(core)
     assert not {"pytest", "psycopg", "pymysql", "ruff", "openai"} & set(core)
     assert {"psycopg-binary", "pymysql", "pytest", "hatchling"} <= set(everything)

@@ -22,6 +22,7 @@ KNOWN = {
     "etl/db/lease.py, database_now": "the clock's name, one of a table in the module",
     "etl/db/views.py, _execute": "files of ours in etl/sql/views, and their names",
     "migrations/versions/0002_children.py, downgrade": "names that stand in the file",
+    "migrations/versions/0005_spend.py, downgrade": "names that stand in the file",
 }
 
 #: What takes SQL as text, and nothing else.

@@ -40,9 +40,10 @@ class Choices:
         """The order to a run, with the sources as the settings have them.
 
         Raises UsageError for a source or resource that is not there, ConfigError where no source
-        has its key.
+        has its key, or for a wrong price book.
         """
         from etl.api.paging import metadata_filter
+        from etl.spend.prices import load
         from etl.sync import Order
 
         chosen = settings.chosen(self.sources)
@@ -61,6 +62,7 @@ class Choices:
             is_picked=bool(self.resources),
             configured=frozenset(source.name for source in settings.sources),
             wait=self.wait,
+            book=load(settings.prices_file),
         )
         require_a_key(chosen)
         return order

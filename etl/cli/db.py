@@ -32,14 +32,20 @@ def db() -> None:
 @click.option("--sql", is_flag=True, help="Print the SQL of the whole schema; touch nothing.")
 @WAIT
 def upgrade(context: Context, *, sql: bool, wait: float) -> None:
-    """Bring the schema to this version's."""
-    from etl.db import migrate
+    """Bring the schema to this version's.
+
+    And the table of prices into step with the price book.
+    """
+    from etl.db import migrate, prices
+    from etl.spend.prices import load
 
     if sql:
         output.data(migrate.sql(context.settings.database_url).lstrip())
         return
+    book = load(context.settings.prices_file)
     with database.opened(context) as engine:
         moved = migrate.upgrade(engine, wait=wait)
+        prices.bring_under_lease(engine, book, "db upgrade", wait=wait)
     output.data(f"schema {migrate.head()}" + ("" if moved else ": nothing to do"))
 
 

@@ -10,7 +10,7 @@ import click
 from etl.cli import database, output
 from etl.cli.choices import resources_named
 from etl.cli.options import Context, command
-from etl.cli.verifying import wrapped
+from etl.cli.output import wrapped
 
 FOUND_SOMETHING = 5
 

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -197,7 +198,9 @@ def _log(handler: logging.Handler, failure: Failure, trace: str) -> None:
 def _wants_json(args: Sequence[str]) -> bool:
     """Whether a JSON answer was asked for; told from the words, as they may not even parse."""
     words = list(args)
-    return "--json" in (words[: words.index("--")] if "--" in words else words)
+    words = words[: words.index("--")] if "--" in words else words
+    is_form = ("--format", "json") in pairwise(words)
+    return "--json" in words or "--format=json" in words or is_form
 
 
 def _never_stumble_over_characters() -> None:

@@ -21,6 +21,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("etl.cli.standing:check", "Check settings, database and keys."),
     "status": ("etl.cli.standing:status", "Show how fresh the mirror is."),
     "runs": ("etl.cli.runs:runs", "Show past runs."),
+    "spend": ("etl.cli.spending:spend", "Show what training cost."),
+    "report": ("etl.cli.reporting:report", "Write one page with pictures of it all."),
+    "prices": ("etl.cli.pricing:prices", "Look at the price book."),
     "verify": ("etl.cli.verifying:verify", "Prove that the mirror is complete."),
     "replay": ("etl.cli.replaying:replay", "Rebuild the typed tables from the ledger."),
     "quarantine": (
@@ -30,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "drift": ("etl.cli.drifting:drift", "Show what this version does not know."),
     "db": ("etl.cli.db:db", "Look at the schema, and move it."),
     "simulate": ("etl.cli.trying:simulate", "Serve a fake API, for trying and testing."),
-    "demo": ("etl.cli.trying:demo", "Simulate and sync, in one."),
+    "demo": ("etl.cli.trying:demo", "Simulate, sync and price, in one."),
     "version": ("etl.cli.version:version", "Show which version this is."),
 }
 

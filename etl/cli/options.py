@@ -31,7 +31,13 @@ log = logging.getLogger(__name__)
 
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 #: Variables whose values are secret, and those that hold URLs with passwords.
-_SECRET_VARIABLES = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "AZURE_OPENAI_API_KEY", "PGPASSWORD")
+_SECRET_VARIABLES = (
+    "OPENAI_API_KEY",
+    "OPENAI_ADMIN_KEY",
+    "AZURE_OPENAI_API_KEY",
+    "FTMIRROR_ALERT_URLS",
+    "PGPASSWORD",
+)
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _URL_VARIABLES = ("FTMIRROR_DATABASE_URL", *_PROXIES, *map(str.upper, _PROXIES))
 #: The word that asks for records without any metadata.
@@ -214,6 +220,26 @@ class _Date(ParamType):
             self.fail(f"{value!r}: there is no such day", param, ctx)
 
 
+class _Moment(ParamType):
+    name = "date or duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dt.datetime:
+        """The begin of a day in UTC, or so long ago."""
+        if isinstance(value, dt.datetime):
+            return value
+        if re.match(r"[0-9]+-", value):
+            day = DATE.convert(value, param, ctx)
+            return dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC)
+        try:
+            return dt.datetime.now(dt.UTC) - dt.timedelta(
+                seconds=DURATION.convert(value, param, ctx)
+            )
+        except OverflowError:
+            self.fail(f"{value!r}: that is before all calendars", param, ctx)
+
+
 class _KeyValue(ParamType):
     name = "key=value"
 
@@ -233,6 +259,7 @@ class _KeyValue(ParamType):
 
 DURATION = _Duration()
 DATE = _Date()
+MOMENT = _Moment()
 KEY_VALUE = _KeyValue()
 
 #: For every command that writes: one may at a time.

@@ -7,7 +7,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from json import dumps
 from pathlib import PurePath
@@ -84,11 +85,17 @@ def _iso(value: dt.date) -> str:
     return f"{at.isoformat()}Z"
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    title: str = "",
+    right: Collection[str] = (),
+) -> None:
     """Write a table to stdout that fits the terminal, or 80 columns without one.
 
-    Long cells continue below, and lose nothing. Columns of numbers stand to the right. A pipe
-    gets plain text: no colour, no lines.
+    Long cells continue below, and lose nothing. Columns of numbers, and those named in `right`,
+    stand to the right. A pipe gets plain text: no colour, no lines.
     """
     from rich import box
     from rich.table import Table
@@ -107,10 +114,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     )
     for number, name in enumerate(columns):
         cells = [row[number] for row in rows if row[number] is not None]
-        right = bool(cells) and all(
-            isinstance(cell, int | float | Decimal) and not isinstance(cell, bool) for cell in cells
+        is_right = name in right or (
+            bool(cells)
+            and all(
+                isinstance(cell, int | float | Decimal) and not isinstance(cell, bool)
+                for cell in cells
+            )
         )
-        made.add_column(Text(escaped(name)), justify="right" if right else "left", overflow="fold")
+        made.add_column(
+            Text(escaped(name)), justify="right" if is_right else "left", overflow="fold"
+        )
     for row in rows:
         made.add_row(*(Text(_cell(cell)) for cell in row))
     with out.capture() as drawn:
@@ -151,3 +164,16 @@ def _columns() -> int:
 def flush() -> None:
     """Hand over what was written so far: to somebody who waits for a line."""
     sys.stdout.flush()
+
+
+def wrapped(text: str, indent: str = "") -> list[str]:
+    """The text in lines that fit; what could steer a terminal is written out."""
+    from etl.settings import escaped
+
+    return textwrap.wrap(
+        escaped(text),
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_on_hyphens=False,
+    )

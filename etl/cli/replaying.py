@@ -10,8 +10,8 @@ import click
 from etl.cli import database, output, progress
 from etl.cli.choices import resources_named
 from etl.cli.options import WAIT, Context, command
+from etl.cli.output import wrapped
 from etl.cli.runs import exit_code, unfinished
-from etl.cli.verifying import wrapped
 from etl.errors import StoreError
 
 if TYPE_CHECKING:
@@ -45,14 +45,16 @@ def replay(
     run is at work.
     """
     from etl import replay as replaying
+    from etl.spend.prices import load
 
     chosen = resources_named(resources)
+    book = load(context.settings.prices_file)
     try:
         with (
             progress.shown(context) as step,
             database.for_writing(context, wait=wait) as engine,
         ):
-            found = replaying.replay(engine, chosen, step, anew=anew, wait=wait)
+            found = replaying.replay(engine, chosen, step, anew=anew, wait=wait, book=book)
     except (StoreError, KeyboardInterrupt) as error:
         if as_json:
             output.json(unfinished(context, "replay", error))

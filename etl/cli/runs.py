@@ -134,6 +134,7 @@ def import_(
     from etl import importing
     from etl.record import Origin
     from etl.resources import discover
+    from etl.spend.prices import load
 
     if resource is not None:
         resources_named([resource])
@@ -146,6 +147,7 @@ def import_(
         observed_at=_moment(observed_at),
         job=job,
         wait=wait,
+        book=load(context.settings.prices_file),
     )
     for name in files:
         importing.require_file(name)
@@ -218,7 +220,8 @@ def _answer(result: RunResult, *, as_json: bool, dry_run: bool) -> None:
             output.data(f"  {where}: {reports.totals(tally.counts)}")
         for reason in dict.fromkeys(source.skipped.values()):
             names = ", ".join(name for name, why in source.skipped.items() if why == reason)
-            output.data(f"  {f'{source.name}, ' if several else ''}{names}: skipped, {reason}")
+            said = f"{f'{source.name}, ' if several else ''}{names}: skipped, {reason}"
+            output.data("\n".join(output.wrapped(said, "  ")))
     if dry_run:
         output.data("nothing was written")
 

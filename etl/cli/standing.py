@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from etl.cli import database, output
+from etl.cli import database, notifying, output
 from etl.cli.options import DURATION, Context, command
 from etl.errors import ConfigError, EtlError, UsageError
-from etl.settings import passwords
+from etl.settings import passwords, split_addresses
 from etl.settings.masking import finder
+from etl.settings.model import ALERTS_VARIABLE
 
 if TYPE_CHECKING:
-    from etl.reports import Status
+    from etl.reports import Standing, Status
     from etl.settings import Settings, Source
 
 log = logging.getLogger(__name__)
@@ -30,15 +31,22 @@ log = logging.getLogger(__name__)
 FOUND_SOMETHING = 5
 
 
-@command("status", example="ftmirror status --max-age 26h")
+@command(
+    "status",
+    example="""
+    ftmirror status
+    ftmirror status --max-age 26h --notify
+    """,
+)
 @click.option(
     "--max-age",
     type=DURATION,
     metavar="DURATION",
     help="Exit 5 when anything was last in step longer ago (26h), or never.",
 )
+@notifying.notify_option("what is too old by --max-age, and of jobs that failed")
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
-def status(context: Context, *, max_age: float | None, as_json: bool) -> int:
+def status(context: Context, *, max_age: float | None, notify: bool, as_json: bool) -> int:
     """Show how fresh the mirror is.
 
     By source and resource: how many records it holds, and when a sync last brought them in step.
@@ -46,21 +54,29 @@ def status(context: Context, *, max_age: float | None, as_json: bool) -> int:
     from etl import reports
 
     expected = configured(context.settings)
+    send = notifying.opened(context) if notify else None
     with database.for_reading(context) as engine:
         found = reports.status(engine, expected, dt.datetime.now(dt.UTC))
-    if as_json:
-        output.json(found.as_json(max_age))
-    else:
-        _show(found)
-    stale = [] if max_age is None else found.stale(max_age)
-    for one in stale:
-        log.warning(
-            "%s, %s: %s",
-            one.source,
-            one.resource,
-            "never in step" if one.age_seconds is None else f"in step {age(one.age_seconds)} ago",
+        if as_json:
+            output.json(found.as_json(max_age))
+        else:
+            _show(found)
+        stale = (
+            [(one, _lateness(one)) for one in found.stale(max_age)] if max_age is not None else []
         )
+        for _, said in stale:
+            log.warning("%s", said)
+        if send is not None:
+            from etl import alerts
+
+            told = [alerts.stale(engine, stale), alerts.failed_jobs(engine)]
+            notifying.tell(context, engine, send, told)
     return FOUND_SOMETHING if stale else 0
+
+
+def _lateness(one: Standing) -> str:
+    ago = "never in step" if one.age_seconds is None else f"in step {age(one.age_seconds)} ago"
+    return f"{one.source}, {one.resource}: {ago}"
 
 
 def configured(settings: Settings) -> list[tuple[str, str]]:
@@ -115,6 +131,8 @@ def check(context: Context, *, as_json: bool) -> int:
         _line("configuration", True, str(settings.path) if settings.path else "defaults")
     ]
     lines += _open_files(settings)
+    lines += _prices(settings)
+    lines += _budget(settings)
     lines += _database(context)
     for source in settings.sources:
         lines += _source(source)
@@ -156,11 +174,44 @@ def _open_files(settings: Settings) -> list[dict[str, Any]]:
     return lines
 
 
+def _prices(settings: Settings) -> list[dict[str, Any]]:
+    """A sync brings the price book, so it ends where that is wrong."""
+    from etl.spend.prices import load
+
+    try:
+        book = load(settings.prices_file)
+    except ConfigError as error:
+        return [_line("price book", False, problem) for problem in error.problems]
+    own = sum(one.is_own for one in book.prices)
+    said = f"{len(book.prices):,} prices, {f'{own:,}' if own else 'none'} of them yours"
+    return [_line("price book", True, said)]
+
+
+def _budget(settings: Settings) -> Iterator[dict[str, Any]]:
+    """What is set of limits and addresses, by number; no sync needs either."""
+    if settings.limits:
+        count = len(settings.limits)
+        yield _line("budget", True, "1 limit" if count == 1 else f"{count:,} limits")
+    urls = settings.alert_urls
+    if not urls.is_named and urls.origin == ALERTS_VARIABLE:
+        return
+    try:
+        count = len(split_addresses(urls.read()))
+    except ConfigError as error:
+        for problem in error.problems:
+            yield _line("alerts", False, problem, required=False)
+    else:
+        said = "1 address" if count == 1 else f"{count:,} addresses"
+        yield _line("alerts", True, said, required=False)
+
+
 def _secret_files(settings: Settings) -> Iterator[Path]:
     for source in settings.sources:
         for key in (source.api_key, source.admin_key):
             if key.file is not None:
                 yield key.file
+    if settings.alert_urls.file is not None:
+        yield settings.alert_urls.file
     yield Path(".env")
     if settings.path is not None:
         with suppress(OSError, UnicodeDecodeError):

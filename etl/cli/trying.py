@@ -5,16 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from etl.cli import database, output, progress
+from etl.cli import database, output, progress, spending
 from etl.cli.options import Context, command
 from etl.cli.runs import exit_code
 from etl.errors import UsageError
 
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
 #: Where the demo keeps its mirror, unless told otherwise.
 DEMO_DATABASE = "ftmirror-demo.db"
+#: The page that it ends with, beside that.
+DEMO_REPORT = "ftmirror-demo.html"
 DEMO_SOURCE = "demo"
 
 
@@ -87,10 +93,11 @@ def simulate(
 @command("demo", example="ftmirror demo --jobs 1000")
 @click.option("--jobs", type=click.IntRange(0), default=500, show_default=True)
 def demo(context: Context, *, jobs: int) -> int:
-    """Simulate and sync, in one.
+    """Simulate, sync and price, in one.
 
-    An API with some years of history, mirrored twice. Needs no key and no server. The mirror is
-    kept in ./ftmirror-demo.db, or where --database-url says.
+    An API with some years of history, mirrored twice, what it cost, and a page with pictures (extra
+    `report`). Needs no key and no server. The mirror is kept in ./ftmirror-demo.db, or where
+    --database-url says, the page beside it.
     """
     from dataclasses import replace
 
@@ -100,6 +107,8 @@ def demo(context: Context, *, jobs: int) -> int:
     from etl.resources import discover
     from etl.settings import Secret, Source
     from etl.simulator import Simulator, World
+    from etl.spend.prices import load
+    from etl.spending import Wanted
 
     if context.database_url is None:
         context = replace(context, database_url=f"sqlite:///{DEMO_DATABASE}")
@@ -118,7 +127,8 @@ def demo(context: Context, *, jobs: int) -> int:
         output.data(f"A fake API with {jobs:,} fine-tuning jobs, mirrored twice:")
         key = Secret.from_text("the demo", "sk-demo")
         source = Source(name=DEMO_SOURCE, base_url=simulator.url, api_key=key)
-        order = syncing.Order([source], list(discover().values()))
+        book = load(context.settings.prices_file)
+        order = syncing.Order([source], list(discover().values()), book=book)
         for _ in range(2):
             with progress.shown(context) as step:
                 result = syncing.sync(engine, order, step)
@@ -132,9 +142,25 @@ def demo(context: Context, *, jobs: int) -> int:
             if exit_code(result):
                 return exit_code(result)
         rows = reports.outcomes(engine)
-    output.data("")
-    output.table(["status", "jobs", "trained tokens", "first", "last"], rows)
+        output.data("")
+        output.table(["status", "jobs", "trained tokens", "first", "last"], rows)
+        output.data("")
+        spending.show(engine, Wanted(("model",)))
+        page = _page(engine, path)
     output.data("")
     output.data(f"The mirror: {Path(path).resolve() if path else shown(url)}")
-    output.data("Ask it:     SELECT model, count(*) FROM jobs GROUP BY model")
+    output.data("Ask it:     SELECT * FROM spend_by_month")
+    output.data(f"The report: {page}")
     return 0
+
+
+def _page(engine: Engine, mirror: Path | None) -> str:
+    """Where the report is, beside the mirror; how to get it, where what draws it is not there."""
+    from etl.cli import reporting
+
+    try:
+        reporting.require_extra()
+    except UsageError:
+        return "pip install 'ftmirror[report]', then ftmirror report"
+    beside = Path() if mirror is None else mirror.resolve().parent
+    return str(reporting.write_whole(engine, str(beside / DEMO_REPORT)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import click
 from etl.cli import database, output, progress
 from etl.cli.choices import require_a_key
 from etl.cli.options import Context, command
+from etl.cli.output import wrapped
 
 if TYPE_CHECKING:
     from etl.comparing import Comparison
@@ -128,16 +128,3 @@ def _differences(found: Comparison, indent: str, *, always: bool) -> Iterator[st
             yield from wrapped(one, f"{indent}  ")
         if len(ids) > SHOWN:
             yield f"{indent}  and {len(ids) - SHOWN:,} more; --json names them all"
-
-
-def wrapped(text: str, indent: str = "") -> list[str]:
-    """The text in lines that fit; what could steer a terminal is written out."""
-    from etl.settings import escaped
-
-    return textwrap.wrap(
-        escaped(text),
-        output.WIDTH,
-        initial_indent=indent,
-        subsequent_indent=f"{indent}  ",
-        break_on_hyphens=False,
-    )

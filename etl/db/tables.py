@@ -220,6 +220,55 @@ replays = Table(
     Column("drift", Json()),
 )
 
+# The price book, as the shipped and the user's file have it: brought into step, never edited here.
+prices = Table(
+    "prices",
+    metadata,
+    Column("provider", Name(64), primary_key=True),
+    # A model's name, or with a `*` at its end how such names begin.
+    Column("model", Name(), primary_key=True),
+    # '' for any method.
+    Column("method", Name(64), primary_key=True),
+    # Of `job_usage`: `trained_token` or `training_second`.
+    Column("unit", Name(32), primary_key=True),
+    # For jobs that were created from then on, and before `valid_until`.
+    Column("valid_from", UtcDateTime(), primary_key=True),
+    Column("valid_until", UtcDateTime()),
+    # Micro-dollars for so many units.
+    Column("amount_microusd", BigInt, nullable=False),
+    Column("per_quantity", BigInt, nullable=False),
+    # A quantity is rounded half up to a multiple of this before it is priced.
+    Column("quantity_step", BigInt, nullable=False),
+    # Were some tokens free in that time? Which ones, nobody says.
+    Column("has_free_allowance", Boolean(create_constraint=False), nullable=False),
+    # Characters of the model's name that must be alike; NULL where all must.
+    Column("prefix_length", Integer),
+    # Of all prices that fit a job the one with the highest counts; no two have the same.
+    Column("precedence", BigInt, nullable=False),
+    Column("confidence", Name(32), nullable=False),
+    Column("source_note", LongText(), nullable=False),
+)
+
+# What a line item of a bill is for: of the patterns that it holds, the longest decides.
+line_item_patterns = Table(
+    "line_item_patterns",
+    metadata,
+    # A line item that holds this text, in small letters, is of this kind.
+    Column("pattern", Name(), primary_key=True),
+    Column("kind", Name(32), nullable=False),
+)
+
+# What people were told of, so that nobody is told of the same fact twice; see `etl.alerts`.
+sent_alerts = Table(
+    "sent_alerts",
+    metadata,
+    Column("kind", Name(32), primary_key=True),
+    Column("fact", Name(128), primary_key=True),
+    # The run up to which failed jobs were told of.
+    Column("run_id", BigInt),
+    Column("sent_at", UtcDateTime(), nullable=False),
+)
+
 # Made before the first migration and outside Alembic: the lease guards the migrations too.
 lease_metadata = MetaData()
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Double, Integer, String, Text
+from sqlalchemy import BigInteger, Double, Integer, Numeric, String, Text
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
@@ -141,3 +142,28 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         return moment.replace(tzinfo=UTC)
+
+
+class Exact(TypeDecorator[Decimal]):
+    """A decimal number with 20 digits behind the point, never a float.
+
+    NUMERIC(38, 20) on servers, on SQLite the digits as text. What has more digits than that is for
+    the writer to round; a text is bound as it is.
+    """
+
+    impl = Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """NUMERIC(38, 20), or text."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(40))
+        return dialect.type_descriptor(Numeric(38, 20))
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        """As text on SQLite."""
+        return None if value is None else f"{value:f}" if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:  # noqa: ARG002
+        """Always a Decimal."""
+        return None if value is None else Decimal(value)

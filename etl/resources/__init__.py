@@ -30,6 +30,8 @@ def discover() -> dict[str, Resource]:
 
 def _tables_asked(resource: Resource) -> set[object]:
     """The tables that say of what a resource's records are asked for, and for how long."""
+    if resource.days is not None:
+        return {resource.days.since.table}
     if resource.parents is None:
         return set()
     tables: set[object] = {column.table for column in resource.parents.columns}

@@ -18,6 +18,7 @@ from etl.resources.jobs.tables import JOB_ID, jobs
 from etl.resources.metrics.measured import measurements, metric_rows, step_of
 from etl.resources.metrics.tables import training_metrics
 from etl.resources.reading import created_at, opened, parent
+from etl.spend.rules import billed_tokens
 
 job_events = Table(
     "job_events",
@@ -38,6 +39,8 @@ EventRow = row_of(job_events)
 
 OBJECT = "fine_tuning.job.event"
 ORIGIN = "event"
+#: The name under which a bill that stands in an event's text is kept among what events measured.
+BILLED = "training_tokens_billed"
 #: `warning` is Azure's word.
 LEVELS = frozenset({"info", "warn", "warning", "error"})
 TYPES = frozenset({"message", "metrics", "moderation_checks"})
@@ -50,6 +53,7 @@ def rows(record: Record) -> Iterator[Row | Drift]:
     if record.position is None:
         raise RecordError("nothing says which place the event has among its job's events")
     kind = _known(event, "type", TYPES)
+    message = event.text("message")
     yield EventRow(
         id=record.id,
         job_id=job_id,
@@ -57,7 +61,7 @@ def rows(record: Record) -> Iterator[Row | Drift]:
         created_at=created_at(event),
         level=_known(event, "level", LEVELS),
         type=kind,
-        message=event.text("message"),
+        message=message,
         data=event.json("data"),
     )
     data = event.object("data")
@@ -67,6 +71,10 @@ def rows(record: Record) -> Iterator[Row | Drift]:
             yield from metric_rows(job_id, ORIGIN, record.id, step, measurements(data))
         elif data.raw("step") is None:
             data.note("step", "missing", data.value)
+    billed = billed_tokens(message)
+    if billed is not None:
+        said = {BILLED: float(billed)}
+        yield from metric_rows(job_id, ORIGIN, record.id, 0, said)
     event.rest()
     yield from event.notes
 

@@ -12,7 +12,8 @@ from typing import Any
 from dotenv import dotenv_values
 
 from etl.errors import ConfigError
-from etl.settings.model import Settings, Source
+from etl.settings.budget import addresses, limits
+from etl.settings.model import ALERTS_VARIABLE, Settings, Source
 from etl.settings.sources import KEYS as SOURCE_KEYS
 from etl.settings.sources import from_environment, from_table
 from etl.settings.table import Table
@@ -20,12 +21,13 @@ from etl.settings.text import escaped
 from etl.settings.urls import database_problem
 
 #: The variables that are this program's own.
-VARIABLES = ("FTMIRROR_CONFIG", "FTMIRROR_DATABASE_URL")
+VARIABLES = ("FTMIRROR_CONFIG", "FTMIRROR_DATABASE_URL", ALERTS_VARIABLE)
 #: The file that is read where no other is named.
 DEFAULT_FILE = "ftmirror.toml"
-#: Every key of the file's first level, and of `[database]`.
-KEYS = ("database", "sources")
+#: Every key of the file's first level, of `[database]` and of `[prices]`.
+KEYS = ("database", "prices", "sources", "budget", "alerts")
 DATABASE_KEYS = ("url", "auto_upgrade")
+PRICES_KEYS = ("file",)
 
 
 def load(
@@ -53,7 +55,10 @@ def load(
         database_url=_database_url(database_url, env, database, problems),
         auto_upgrade=database.flag("auto_upgrade", default=False),
         sources=_sources(top, values, env, path, problems),
+        limits=limits(top, values, place, problems),
+        alert_urls=addresses(top, values, env, path, problems),
         path=path,
+        prices_file=_prices_file(top, values, path, problems),
     )
     if problems:
         raise ConfigError(problems)
@@ -118,6 +123,20 @@ def _database(top: Table, values: Mapping[str, Any]) -> dict[str, Any]:
         return table
     top.bad("database", 'must be a table: a line [database], then url = "…" below it')
     return {}
+
+
+def _prices_file(
+    top: Table, values: Mapping[str, Any], path: Path | None, problems: list[str]
+) -> Path | None:
+    """The user's own price book, beside the configuration unless it says otherwise."""
+    said = values.get("prices", {})
+    if not isinstance(said, dict):
+        top.bad("prices", 'must be a table: a line [prices], then file = "…" below it')
+        return None
+    file = Table(f"{top.place}: [prices]", said, problems, PRICES_KEYS).text("file")
+    if file is None or path is None:
+        return None
+    return Path(file) if file.startswith("~") else path.parent / file
 
 
 def _database_url(

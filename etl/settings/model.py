@@ -9,12 +9,15 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 from etl.errors import ConfigError, UsageError
-from etl.settings.secret import Secret
+from etl.settings.secret import ADDRESSES, Secret
 from etl.settings.text import escaped, nearest
 
 #: Providers whose differences this version knows. `compatible`: any server with OpenAI's envelope.
 PROVIDERS = ("openai", "azure", "compatible")
 
+
+#: Where alerts go, unless the configuration names another place.
+ALERTS_VARIABLE = "FTMIRROR_ALERT_URLS"
 
 #: More readers than this gain nothing on one machine, and look like an attack.
 MOST_WORKERS = 64
@@ -26,6 +29,12 @@ _SECRET_NAME = re.compile(
 )
 #: The same of a parameter of a database URL; `sslkey` and `passfile` name files.
 _PASSWORD_NAME = re.compile(r"password|passwd|pwd|secret|token", re.IGNORECASE)
+#: Between two addresses; a comma inside one is its own.
+_NEXT_ADDRESS = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
+#: A host that everybody may know.
+_HOST = re.compile(r"localhost|[0-9.]+|(?:[\w-]+\.)+[a-z]{2,24}", re.IGNORECASE)
+#: Letters below which a piece of an address is no token.
+_SHORTEST_TOKEN = 8
 #: A header's value that is a word before a secret.
 _SCHEME = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+(\S+)", re.IGNORECASE)
 
@@ -67,6 +76,8 @@ class Source:
     children_grace: float = 6 * 3600.0
     #: Seconds without a change after which an open job is read again only once a day.
     open_slow_after: float = 30 * 24 * 3600.0
+    #: Seconds; so much of the past is read of the billed costs in each run, since it may change.
+    costs_reread: float = 30 * 24 * 3600.0
     #: Bytes; a longer answer is refused.
     max_response_bytes: int = 256 * 1024 * 1024
     #: Plain http to another host than this one.
@@ -87,6 +98,24 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """What training may cost in a month (UTC): all of it, a project's, or what bears these tags."""
+
+    #: Millionths of a US dollar.
+    monthly_microusd: int
+    project: str | None = None
+    #: Pairs of metadata that a job must have, all of them, sorted.
+    metadata: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is a limit of, as `all`, `project proj_abc` or `metadata team=search`."""
+        words = [f"project {self.project}"] if self.project is not None else []
+        words += [f"metadata {name}={value}" for name, value in self.metadata]
+        return ", ".join(words) or "all"
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a command may need to know, checked."""
 
@@ -94,8 +123,14 @@ class Settings:
     #: Migrate a server database without asking. SQLite always is.
     auto_upgrade: bool = False
     sources: tuple[Source, ...] = (Source(),)
+    #: What training may cost in a month; the overall limit first.
+    limits: tuple[Limit, ...] = ()
+    #: Addresses that alerts go to, each a URL of apprise's.
+    alert_urls: Secret = field(default_factory=lambda: Secret(ALERTS_VARIABLE, setting=ADDRESSES))
     #: The configuration file that was read, if any.
     path: Path | None = None
+    #: The user's own price book, if there is one.
+    prices_file: Path | None = None
 
     def chosen(self, names: Collection[str] = ()) -> tuple[Source, ...]:
         """The sources named, in the configuration's order; all of them where none is named.
@@ -116,6 +151,7 @@ class Settings:
         words = list(passwords(self.database_url))
         for source in self.sources:
             words += source.secrets()
+        words += words_of_addresses(self.alert_urls.known)
         return tuple(words)
 
 
@@ -150,3 +186,19 @@ def passwords(url: str) -> tuple[str, ...]:
         if _PASSWORD_NAME.search(name):
             found.append(value)
     return tuple(found)
+
+
+def split_addresses(text: str) -> list[str]:
+    """The addresses of a list of them, as `slack://a/b/c, mailto://me:word@example.com`."""
+    return [one for part in _NEXT_ADDRESS.split(text.strip()) if (one := part.strip(", "))]
+
+
+def words_of_addresses(text: str) -> set[str]:
+    """What is secret of such a list: each address, and each piece that may be a token."""
+    words: set[str] = set()
+    for url in split_addresses(text):
+        rest = url.partition("://")[2]
+        pieces = {unquote(piece) for piece in re.split(r"[/:@?&=,#]", rest)}
+        words |= {one for one in pieces if len(one) >= _SHORTEST_TOKEN and not _HOST.fullmatch(one)}
+        words |= {url, *passwords(url)}
+    return words - {""}

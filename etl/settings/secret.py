@@ -12,6 +12,10 @@ from etl.errors import ConfigError
 from etl.settings.masking import MASK, finder, unshaped
 from etl.settings.text import escaped
 
+#: The stem of the settings that name where alerts go. Such a secret is a list of addresses, with
+#: commas, spaces or line breaks between two.
+ADDRESSES = "urls"
+
 #: Seconds a key command may take.
 COMMAND_TIMEOUT = 30
 #: Characters of what a failed command said that are shown: its end.
@@ -35,7 +39,7 @@ class Secret:
 
     #: What a person would call its origin, as `OPENAI_API_KEY` or `file /run/secrets/key`.
     origin: str
-    #: The stem of the settings that name it: `api_key` or `admin_key`.
+    #: The stem of the settings that name it: `api_key`, `admin_key` or `urls`.
     setting: str
     _text: str
     _file: Path | None
@@ -105,6 +109,7 @@ class Secret:
     def missing(self) -> str:
         """What to tell somebody whose key is not there."""
         kind = self.setting.replace("_", " ").replace("api", "API")
+        kind = "address for alerts" if self.setting == ADDRESSES else kind
         if self._file or self._command:
             return f"no {kind}: {self.origin} gives none"
         if not self.origin.isidentifier():
@@ -154,7 +159,12 @@ class Secret:
         return done.stdout.decode("utf-8", "replace")
 
     def _sound(self, key: str) -> str:
-        """Keys become header values; anything but visible ASCII is a mistake, and never shown."""
+        """Keys become header values; anything but visible ASCII is a mistake, and never shown.
+
+        Of addresses, one to a line or behind a space, the text with commas between them.
+        """
+        if self.setting == ADDRESSES:
+            key = ",".join(word for part in key.split() if (word := part.strip(",")))
         if any(not "!" <= char <= "~" for char in key):
             raise self._error(
                 "holds a space, a line break or another character that no key has; "
@@ -163,7 +173,8 @@ class Secret:
         return key
 
     def _error(self, what: str) -> ConfigError:
-        return ConfigError([f"{self.setting} from {self.origin} {what}"])
+        place = "[alerts]: " if self.setting == ADDRESSES else ""
+        return ConfigError([f"{place}{self.setting} from {self.origin} {what}"])
 
     def __bool__(self) -> bool:
         return bool(self.value)

@@ -40,6 +40,7 @@ KEYS = (
     "full_every",
     "children_grace",
     "open_slow_after",
+    "costs_reread",
     "max_response_bytes",
     "allow_http",
 )
@@ -104,8 +105,8 @@ def from_table(table: Table, name: str, environ: Mapping[str, str], folder: Path
         provider=provider,
         id_space=table.name("id_space") or provider,
         base_url=_base_url(table, provider, environ, dict(extra_query), allow_http=allow_http),
-        api_key=_secret(table, "api_key", api_name, environ, folder),
-        admin_key=_secret(table, "admin_key", admin_name, environ, folder),
+        api_key=secret_of(table, "api_key", api_name, environ, folder),
+        admin_key=secret_of(table, "admin_key", admin_name, environ, folder),
         organization=table.header("organization"),
         project=table.header("project"),
         auth_header=_auth_header(table, provider, extra_headers + secret_headers),
@@ -122,6 +123,7 @@ def from_table(table: Table, name: str, environ: Mapping[str, str], folder: Path
         full_every=table.seconds("full_every", _DEFAULT.full_every, zero=True),
         children_grace=table.seconds("children_grace", _DEFAULT.children_grace, zero=True),
         open_slow_after=table.seconds("open_slow_after", _DEFAULT.open_slow_after, zero=True),
+        costs_reread=table.seconds("costs_reread", _DEFAULT.costs_reread, zero=True),
         max_response_bytes=table.whole("max_response_bytes", _DEFAULT.max_response_bytes),
         allow_http=allow_http,
         hidden=tuple(value for _, value in secret_headers),
@@ -212,7 +214,7 @@ def _headers_from_environment(
     return tuple(found), tuple(missing)
 
 
-def _secret(
+def secret_of(
     table: Table, stem: str, default: str | None, environ: Mapping[str, str], folder: Path
 ) -> Secret:
     """The key that `<stem>_env`, `<stem>_file` or `<stem>_command` names; else the default's."""

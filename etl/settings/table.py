@@ -6,6 +6,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Collection, Mapping
+from decimal import Decimal
 from typing import Any
 
 from etl.settings.text import duration, escaped, has_controls, nearest
@@ -16,10 +17,14 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What people call a key that they write down where it does not belong.
 _KEYLIKE = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
 
+#: More than anybody has; its micro-dollars fit into 64 bits.
+_MOST_DOLLARS = 1_000_000_000_000
+
 _TYPES: dict[type, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
+    Decimal: "a number",
     str: "text",
     list: "a list",
     dict: "a table",
@@ -141,6 +146,22 @@ class Table:
             self.bad(key, f"must be {least} or more" if value < least else f"is above {most}")
             return default
         return value
+
+    def dollars(self, key: str) -> int | None:
+        """An amount in dollars, of six decimals at most, as whole micro-dollars; None if absent."""
+        value = self._typed(key, (int, float, Decimal), "an amount in US dollars, as 500 or 99.50")
+        if value is None:
+            return None
+        # Of a float the digits that were written, not those of its binary neighbour.
+        amount = Decimal(repr(value) if isinstance(value, float) else value)
+        if not amount.is_finite() or not 0 <= amount <= _MOST_DOLLARS:
+            self.bad(key, f"must be between 0 and {_MOST_DOLLARS:,}")
+            return None
+        micro = amount * 1_000_000
+        if micro != int(micro):
+            self.bad(key, "has more than six decimals")
+            return None
+        return int(micro)
 
     def seconds(self, key: str, default: float, *, zero: bool = False) -> float:
         """A duration in seconds: a number, or text such as `90s`."""

@@ -29,6 +29,8 @@ TOKEN_PRICES = {
 }
 #: US dollars for an hour of reinforcement training.
 HOUR_PRICE = Decimal(100)
+#: An item whose amounts have as many decimals as there is room for.
+CACHED = "gpt-4o-mini, cached input"
 GROUPS = ("project_id", "line_item", "api_key_id")
 
 
@@ -159,13 +161,16 @@ class Money:
         # Some days have no spend at all, so that empty buckets occur.
         if dice.percent(15):
             return charges
-        for item in ("gpt-4o-mini, input", "Text tokens", "web search tool calls"):
+        items = ("gpt-4o-mini, input", "Text tokens", "web search tool calls", CACHED)
+        for item in items:
             if not dice.percent(60):
                 continue
             tokens = dice.between(10_000, 9_000_000)
             project = self.project_ids[dice.between(0, 2)]
             unit = None if item.startswith("web") else "tokens"
             amount = Decimal(tokens) * 15 / 100_000_000
+            if item == CACHED:
+                amount /= 13  # so that no decimal of it is nought
             key = self.key_ids[2]
             charges.append(Charge(start, item, project, key, amount, Decimal(tokens), unit))
         return charges

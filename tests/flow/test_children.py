@@ -548,6 +548,7 @@ def test_without_an_admin_key_they_are_passed_over_with_a_word(
     (found,) = result.sources
     assert found.skipped == {
         "projects": "no admin key (OPENAI_ADMIN_KEY)",
+        "costs": "no admin key (OPENAI_ADMIN_KEY)",
         "checkpoint_permissions": "no admin key (OPENAI_ADMIN_KEY)",
     }
     assert caplog.records == []  # cron would send a mail for each

@@ -15,6 +15,9 @@ from tests.jobs import job
 from tests.mirror import rows, statements, sync
 from tests.parts import ENDED, NOW, checkpoint, event, file, page, quarantined
 
+#: The beginning of a UTC day.
+DAY = 1735257600
+
 #: Ids that fit, and two that no path can hold.
 IDS = [
     text
@@ -26,7 +29,7 @@ IN_NO_PATH = [".", ".."]
 TELLING = ("DROP TABLE", "WHERE ''=", "alert(1)", "OR '1'", "OR 1=1", "passwd", "calc")
 
 
-def world(seen: Seen) -> Reply:  # noqa: PLR0911 - an answer a path
+def world(seen: Seen) -> Reply:
     """An API of one job for each id, all of whose texts are that id, and of what hangs off it."""
     parts = [unquote(part) for part in seen.path.removeprefix("/v1/").split("/")]
     match parts:
@@ -52,6 +55,11 @@ def world(seen: Seen) -> Reply:  # noqa: PLR0911 - an answer a path
         case ["organization", "projects"]:
             found = [{"id": text, "name": text, "created_at": ENDED} for text in IDS]
             return page(found, seen)
+        case ["organization", "costs"]:
+            amount = {"value": "1", "currency": "usd"}
+            billed = [{"amount": amount, "line_item": text, "project_id": text} for text in IDS]
+            day = {"object": "bucket", "start_time": DAY, "results": billed}
+            return Reply({"object": "page", "data": [day], "has_more": False})
     return Reply({"error": {"message": f"no path of ours: {seen.path}"}}, status=500)
 
 
@@ -88,6 +96,8 @@ def test_ids_of_any_kind_come_through_the_api(engine: Engine) -> None:
     assert column(engine, "jobs", "id") == sorted(IDS + IN_NO_PATH)
     for table in ("job_events", "job_checkpoints", "files", "projects", "checkpoint_permissions"):
         assert column(engine, table, "id") == sorted(IDS), table
+    for name in ("line_item", "project_id"):
+        assert column(engine, "billed_costs", name) == sorted(IDS), name
     for table, name in (("job_metadata", "name"), ("job_metadata", "value"), ("jobs", "model")):
         assert column(engine, table, name) == sorted(IDS + IN_NO_PATH), (table, name)
     measured = [(row["origin"], row["name"]) for row in rows(engine, "training_metrics")]

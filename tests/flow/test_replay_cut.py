@@ -169,7 +169,7 @@ def test_the_whole_replay_goes_on_with_the_resource_that_was_cut(
     # Six batches of jobs, and one of events.
     cut_after(sqlite_engine, 7)
     answer = rebuilt(sqlite_engine)
-    assert answer.done_before == ["jobs", "projects"]
+    assert answer.done_before == ["jobs", "projects", "costs"]
     assert answer.resumed == {"events": 10}
     assert answer.run.counts["records"] == 5
     assert kept(sqlite_engine) == before

@@ -43,6 +43,9 @@ HEADER = "zq6-Header-Variable/+"
 SIGNATURE = "zq7+Sas/Signature==&x"
 PROXY_PASSWORD = "zq8:Proxy/Pass@word"
 DATABASE_PASSWORD = 'zq9[Db"Pass/word:@?#%&'
+#: In an address for alerts: its password, and a part of its path, as of a webhook.
+ALERT_PASSWORD = "zqA-Alert/Pass+Word="
+ALERT_TOKEN = "zqB-Webhook-Token-Value"
 SECRETS = (
     KEY,
     ADMIN_KEY,
@@ -53,6 +56,8 @@ SECRETS = (
     SIGNATURE,
     PROXY_PASSWORD,
     DATABASE_PASSWORD,
+    ALERT_PASSWORD,
+    ALERT_TOKEN,
 )
 
 
@@ -228,7 +233,8 @@ def ground_of(folder: Path) -> Iterator[Ground]:
         upgrading = "[database]\nauto_upgrade = true\n"
         (ground.given / "all.toml").write_text(upgrading + "\n".join(sources.values()))
         few = [sources[name] for name in ("good", "forbidden", "moved")]
-        (ground.given / "few.toml").write_text("\n".join(few))
+        budget = "[budget]\nmonthly_usd = 0.01\n"
+        (ground.given / "few.toml").write_text(budget + "\n".join(few))
         proxy = f"user:{quote(PROXY_PASSWORD, safe='')}@127.0.0.1:{server.port}"
         ground.environment = {
             "PATH": f"{ground.given}{os.pathsep}{os.environ['PATH']}",
@@ -241,6 +247,8 @@ def ground_of(folder: Path) -> Iterator[Ground]:
             "SECRET_HEADER": HEADER,
             "HTTPS_PROXY": f"http://{proxy}",
             "NO_PROXY": "127.0.0.1,api.example.invalid",
+            "FTMIRROR_ALERT_URLS": f"json://user:{quote(ALERT_PASSWORD, safe='')}"
+            f"@127.0.0.1:{server.port}/500/{ALERT_TOKEN}",
             "WAITS": f"{root}/waits/v1",
             "CLOSED": str(closed.getsockname()[1]),
         }
@@ -359,6 +367,8 @@ def on_a_file(ground: Ground) -> None:
         ["import", "bad.jsonl", "--source", "good", *few, "--json"],
         ["quarantine", "show", "1", *few],
         ["drift", *few, "--json"],
+        ["status", *few, "--max-age", "1s", "--notify"],
+        ["spend", *few, "--check", "--since", "2020-01-01", "--notify"],
         ["db", "check", *few],
         ["db", "upgrade", "--sql", *few],
     ]
@@ -428,7 +438,9 @@ def _all_was_sent(ground: Ground) -> None:
     sent = " ".join(f"{seen.headers} {seen.query}" for seen in ground.seen)
     for secret in (KEY, ADMIN_KEY, FILE_KEY, COMMAND_KEY, CUSTOM_HEADER, HEADER, SIGNATURE):
         assert repr(secret)[1:-1] in sent
-    assert base64.b64encode(f"user:{PROXY_PASSWORD}".encode()).decode() in sent
+    for password in (PROXY_PASSWORD, ALERT_PASSWORD):
+        assert base64.b64encode(f"user:{password}".encode()).decode() in sent
+    assert f"/500/{ALERT_TOKEN}" in [seen.path for seen in ground.seen if seen.method == "POST"]
 
 
 def _all_went_wrong_as_meant(
@@ -446,7 +458,7 @@ def _all_went_wrong_as_meant(
         "ended": 143,
         "crash": -signal.SIGSEGV,
     }
-    assert said["looks, stdout"].endswith("codes [1, 3, 0, 0, 0, 0, 3, 0, 0, 0, 0]\n")
+    assert said["looks, stdout"].endswith("codes [1, 3, 0, 0, 0, 0, 3, 0, 0, 1, 1, 0, 0]\n")
     assert said["alone, stdout"].endswith("codes [1, 3, 0, 1, 1, 1, 1]\n")
     for begin in begins:
         for sentence in (

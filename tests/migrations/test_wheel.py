@@ -24,7 +24,7 @@ assert etl.__file__.startswith({wheel!r}), etl.__file__
 from etl.cli import main
 from etl.db import migrate
 assert str(migrate.directory()).startswith({wheel!r}), migrate.directory()
-for words in (["db", "upgrade"], ["db", "current"], ["db", "check"]):
+for words in (["db", "upgrade"], ["db", "current"], ["db", "check"], ["prices", "check"]):
     code = main([*words, "--database-url", "sqlite:///mirror.db"])
     assert code == 0, (words, code)
 """
@@ -62,7 +62,8 @@ def test_it_holds_every_module_view_and_migration(wheel: Path) -> None:
         ),
     ]
     assert {path.as_posix() for path in sources} <= names(wheel)
-    assert {"etl/py.typed", "etl/_config/ftmirror.toml"} <= names(wheel)
+    settings = {"etl/_config/ftmirror.toml", "etl/_config/prices.toml"}
+    assert {"etl/py.typed"} | settings <= names(wheel)
 
 
 def test_it_holds_nothing_else(wheel: Path) -> None:
@@ -81,8 +82,9 @@ def test_it_has_the_command_and_the_licence(wheel: Path) -> None:
 
 def test_its_settings_are_those_of_the_checkout(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
-        packed = opened.read("etl/_config/ftmirror.toml")
-    assert packed == (ROOT / "config" / "ftmirror.toml").read_bytes()
+        for name in ("ftmirror.toml", "prices.toml"):
+            packed = opened.read(f"etl/_config/{name}")
+            assert packed == (ROOT / "config" / name).read_bytes()
 
 
 def test_a_database_is_migrated_from_it_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
@@ -101,4 +103,5 @@ def test_a_database_is_migrated_from_it_without_the_checkout(wheel: Path, tmp_pa
     )
     assert done.returncode == 0, done.stderr
     assert f"schema {migrate.head()}" in done.stdout
+    assert "the price book is fine: 18 prices" in done.stdout
     assert (elsewhere / "mirror.db").exists()

@@ -179,7 +179,7 @@ def test_a_failed_dpo_job() -> None:
     }
 
 
-def test_a_reinforcement_job_has_a_grader_and_no_token_usage() -> None:
+def test_a_reinforcement_job_has_a_grader_and_is_billed_by_time() -> None:
     grader = {"type": "string_check", "name": "g", "input": "{{sample.output_text}}"}
     rows, drift = made(
         job(
@@ -219,7 +219,9 @@ def test_a_reinforcement_job_has_a_grader_and_no_token_usage() -> None:
     assert rows["jobs"][0]["trained_tokens"] == 1700
     assert rows["jobs"][0]["usage_metrics"] == '{"training_seconds":60.0}'
     assert rows["jobs"][0]["eval_id"] == "eval_1"
-    assert "job_usage" not in rows
+    (usage,) = rows["job_usage"]
+    assert (usage["unit"], usage["origin"]) == ("training_second", "usage_metrics")
+    assert usage["quantity"] == 60
 
 
 def test_a_job_of_2023() -> None:

@@ -240,7 +240,7 @@ def test_every_problem_is_told_at_once(write: Write) -> None:
     """)
     said = problems(folder, {"FTMIRROR_DATABASE_URL": "ftmirror.db"}, url="oracle://x")
     assert said.splitlines() == [
-        "ftmirror.toml: colour: unknown key; known: database, sources",
+        "ftmirror.toml: colour: unknown key; known: database, prices, sources, budget, alerts",
         "ftmirror.toml: databse: unknown key (did you mean database?)",
         (
             'command line: --database-url: unknown database "oracle"; '

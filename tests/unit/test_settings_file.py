@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from etl.settings import Settings, Source, load
-from etl.settings.loading import DATABASE_KEYS, KEYS
+from etl.settings import Limit, Settings, Source, load
+from etl.settings.budget import ALERTS_KEYS, BUDGET_KEYS, LIMIT_KEYS
+from etl.settings.loading import DATABASE_KEYS, KEYS, PRICES_KEYS
 from etl.settings.sources import KEYS as SOURCE_KEYS
 
 FILE = Path(__file__).parents[2] / "config" / "ftmirror.toml"
@@ -39,10 +40,29 @@ def test_every_known_key_is_in_it() -> None:
     said = tomllib.loads(SWITCHED_ON)
     assert set(said) == set(KEYS)
     assert set(said["database"]) == set(DATABASE_KEYS)
+    assert set(said["prices"]) == set(PRICES_KEYS)
     assert {key for source in said["sources"] for key in source} == set(SOURCE_KEYS)
+    assert set(said["budget"]) == set(BUDGET_KEYS)
+    assert {key for limit in said["budget"]["limits"] for key in limit} == set(LIMIT_KEYS)
+    # Only one of them can be set at a time; the comment above it names the others.
+    assert set(said["alerts"]) == {"urls_env"}
+    assert [key for key in ALERTS_KEYS if key not in TEXT] == []
 
 
-@pytest.mark.parametrize("key", [*DATABASE_KEYS, *SOURCE_KEYS])
+def test_the_limits_are_what_they_say(tmp_path: Path) -> None:
+    (tmp_path / "ftmirror.toml").write_text(SWITCHED_ON, encoding="utf-8")
+    settings = load(None, {"FTMIRROR_ALERT_URLS": "json://127.0.0.1"}, cwd=tmp_path)
+    assert settings.limits == (
+        Limit(500_000_000),
+        Limit(99_500_000, "proj_abc", (("team", "search"),)),
+    )
+    assert settings.alert_urls.read() == "json://127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [*DATABASE_KEYS, *PRICES_KEYS, *SOURCE_KEYS, *BUDGET_KEYS[:1], *LIMIT_KEYS, *ALERTS_KEYS[:1]],
+)
 def test_every_key_is_explained_on_the_line_above_or_with_its_sibling(key: str) -> None:
     lines = TEXT.splitlines()
     number = next(n for n, line in enumerate(lines) if re.match(rf"#?{key} = ", line))

@@ -27,7 +27,7 @@ from etl.resources.jobs.tables import (
     job_usage_table,
     jobs,
 )
-from etl.spend.rules import job_usage
+from etl.spend.rules import BILLED_BY_TIME, job_usage
 
 _Name = Annotated[str, Meta(max_length=255)] | None | UnsetType
 _Text = str | None | UnsetType
@@ -128,6 +128,8 @@ def plain_rows(record: Record) -> list[Row] | None:
         return None
     job_id, origin, error, method = record.id, record.origin, job.error or None, job.method or None
     method_type = method.type if method else None
+    if method_type in BILLED_BY_TIME and job.usage_metrics:
+        return None
     tokens = None if job.trained_tokens is UNSET else job.trained_tokens
     values = (
         job_id,

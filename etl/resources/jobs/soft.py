@@ -59,7 +59,7 @@ def soft_rows(record: Record) -> Iterator[Row | Drift]:
     yield from _integrations(record.id, job)
     yield from _result_files(record.id, job)
     yield from _metadata(record.id, job.object("metadata"))
-    for usage in job_usage(method_type, tokens):
+    for usage in job_usage(method_type, tokens, job.raw("usage_metrics")):
         yield UsageRow(record.id, *usage)
     job.rest()
     yield from notes

@@ -9,6 +9,8 @@ SELECT
     j.error_message,
     j.error_param,
     j.trained_tokens,
+    -- What it may have cost all the same.
+    (SELECT c.cost_usd FROM job_costs c WHERE c.job_id = j.id) AS cost_usd,
     j.created_at,
     j.finished_at,
     -- Read from the newest event backwards: it is nearly always the first one met.

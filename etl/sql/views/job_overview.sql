@@ -86,6 +86,7 @@ SELECT
         ORDER BY CASE WHEN h.scope = 'job' THEN 1 ELSE 0 END
         LIMIT 1
     ) AS reasoning_effort,
+    (SELECT c.cost_usd FROM job_costs c WHERE c.job_id = j.id) AS cost_usd,
     j.shared_with_openai,
     j.eval_id,
     (SELECT count(*) FROM job_events e WHERE e.job_id = j.id) AS events_count,

@@ -1,0 +1,1 @@
+"""`ftmirror report`: what training cost, as one page with pictures."""

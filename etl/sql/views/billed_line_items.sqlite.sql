@@ -1,0 +1,21 @@
+-- What was billed for a line item on a UTC day, and the kind of cost it is, NULL where no pattern fits.
+SELECT
+    b.organization_id,
+    b.project_id,
+    substr(b.start_time, 1, 10) AS day,
+    substr(b.start_time, 1, 7) AS month,
+    b.line_item,
+    -- The longest pattern decides, so that one line item is of one kind.
+    (
+        SELECT k.kind
+        FROM line_item_patterns k
+        WHERE replace(lower(b.line_item), k.pattern, '') <> lower(b.line_item)
+        ORDER BY length(k.pattern) DESC, k.pattern
+        LIMIT 1
+    ) AS kind,
+    b.currency,
+    b.amount,
+    b.amount_nano,
+    b.quantity,
+    b.quantity_unit
+FROM billed_costs b
