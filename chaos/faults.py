@@ -86,6 +86,8 @@ WORKERS = 4
 #: Runs within which a mirror has to be complete at the high rate.
 MOST_RUNS = 3
 HIGH, LOW = 30.0, 5.0
+#: Connections to the database that are cut or refused in a trial, at most.
+MOST_FAILURES = 12
 
 
 def specs(rate: float) -> list[str]:
@@ -237,10 +239,13 @@ class FaultBench:
         """Runs over a connection to the database that is cut, and refused for a while."""
         trial = Trial(f"{self.database.name}, database cut off", seed)
         dice = random.Random(seed)
+        # No wait is waited for, so many cuts in a row are what an outage of minutes is to a real
+        # run; these are fewer than the tries of two runs.
+        refused = dice.choice((0, 0, 1, 3))
         weather = Weather(
             cut_within=dice.choice((20_000, 400_000, 2_000_000)),
-            cuts=dice.randint(1, 6),
-            refused=dice.choice((0, 0, 1, 3)),
+            cuts=min(dice.randint(1, 6), MOST_FAILURES // (refused + 1)),
+            refused=refused,
             delay=dice.choice((0.0, 0.0, 0.002)),
         )
         with (

@@ -36,6 +36,28 @@ def seen_before(
     return known
 
 
+def refused_lately(
+    connection: Connection,
+    resource: str,
+    source: str,
+    refused: Sequence[Refusal],
+    since_run: int,
+) -> list[Refusal]:
+    """Those of these that wait in a line which this run, or one since the given one, began."""
+    by_digest = {one.digest: one for one in refused}
+    found: list[Refusal] = []
+    for some in chunks(sorted(by_digest)):
+        query = select(quarantine.c.digest).where(
+            quarantine.c.resource == resource,
+            quarantine.c.source == source,
+            quarantine.c.resolved_at.is_(None),
+            quarantine.c.digest.in_(some),
+            quarantine.c.run_id >= since_run,
+        )
+        found += [by_digest[digest] for digest in connection.scalars(query)]
+    return found
+
+
 def put(
     connection: Connection,
     resource: str,

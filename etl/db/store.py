@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 #: Bytes of a payload that quarantine keeps where the database would not take the whole.
 KEPT = 64 * 1024
+#: Runs, with the one that refused a record first, in which its list does not count as read: what
+#: was only spoilt on its way comes right in one of them.
+DOUBTING_RUNS = 2
 #: Bytes that a statement needs beside the largest value in it.
 _ROOM = 256 * 1024
 
@@ -203,7 +206,10 @@ class Store:
             found.quarantined = quarantine.put(connection, resource.name, *put)
             found.seen_again -= len(found.quarantined) + len(alongside.retried)
             tally.newly_quarantined += len(found.quarantined)
-            tally.doubtful |= {_list_of(resource, one) for one in found.quarantined}
+            since = self.run_id - DOUBTING_RUNS + 1
+            of_these = (resource.name, tally.source, batch.refused, since)
+            lately = quarantine.refused_lately(connection, *of_these)
+            tally.doubtful |= {_list_of(resource, one) for one in lately}
         if tally.doubtful:
             alongside = _doubted(alongside, tally.doubtful)
         if self._has_open_quarantine:

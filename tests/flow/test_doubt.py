@@ -65,10 +65,11 @@ def test_a_job_that_stays_spoilt_keeps_no_run_from_its_end(sqlite_engine: Engine
     del api.jobs["ftjob-b"]["created_at"]
     with api.served() as source:
         assert run(sqlite_engine, source).status == "partial"
-        again = run(sqlite_engine, source, now=NOW + HOUR)
-        assert (again.status, again.mode) == ("success", "full")  # the first did not count
+        for hours in (1, 2):  # the first two did not count
+            again = run(sqlite_engine, source, now=NOW + hours * HOUR)
+            assert (again.status, again.mode) == ("success", "full")
         api.forget()
-        assert run(sqlite_engine, source, now=NOW + 2 * HOUR).mode == "incremental"
+        assert run(sqlite_engine, source, now=NOW + 3 * HOUR).mode == "incremental"
         assert api.asked() == [JOBS]
 
 
@@ -77,10 +78,10 @@ def test_what_lists_hold_no_longer_leaves_quarantine_with_a_whole_listing(
 ) -> None:
     del api.jobs["ftjob-b"]["id"]
     with api.served() as source:
-        run(engine, source)
-        run(engine, source, now=NOW + HOUR)
+        for hours in range(3):
+            run(engine, source, now=NOW + hours * HOUR)
         del api.jobs["ftjob-b"]
-        run(engine, source, now=NOW + 2 * HOUR)
+        run(engine, source, now=NOW + 3 * HOUR)
         assert len(quarantined(engine)) == 1
         assert run(engine, source, now=NOW + 2 * DAY).mode == "full"
     assert quarantined(engine) == []
@@ -117,17 +118,32 @@ def test_an_event_that_came_spoilt_once_gets_its_place_in_the_next_run(
     fresh.dispose()
 
 
-def test_an_event_that_was_spoilt_twice_is_asked_for_with_each_whole_listing(
+def test_an_event_that_came_spoilt_in_two_runs_is_there_after_the_third(
+    engine: Engine, api: Api
+) -> None:
+    good = api.events["ftjob-a"][0]
+    api.events["ftjob-a"][0] = {**good, "created_at": None}
+    with api.served() as source:
+        for hours in range(2):
+            run(engine, source, now=NOW + hours * HOUR)
+        api.events["ftjob-a"][0] = good
+        assert run(engine, source, now=NOW + 2 * HOUR).status == "success"
+    assert quarantined(engine) == []
+    assert [place for place, _ in positions(engine, "ftjob-a")] == [0, 1, 2, 3]
+
+
+def test_an_event_that_was_spoilt_three_times_is_asked_for_with_each_whole_listing(
     sqlite_engine: Engine, api: Api
 ) -> None:
     good = api.events["ftjob-a"][0]
     api.events["ftjob-a"][0] = {**good, "created_at": None}
     with api.served() as source:
         run(sqlite_engine, source)
-        assert run(sqlite_engine, source, now=NOW + HOUR).status == "success"
+        for hours in (1, 2):
+            assert run(sqlite_engine, source, now=NOW + hours * HOUR).status == "success"
         assert progress(sqlite_engine, "events")["ftjob-a"] == "settled"
         api.forget()
-        run(sqlite_engine, source, now=NOW + 2 * HOUR)
+        run(sqlite_engine, source, now=NOW + 3 * HOUR)
         assert api.asked() == [JOBS]
         api.events["ftjob-a"][0] = good
         assert run(sqlite_engine, source, now=NOW + 2 * DAY).mode == "full"

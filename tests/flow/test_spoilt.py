@@ -214,9 +214,10 @@ def test_a_result_file_that_stays_empty_is_asked_for_with_each_whole_listing(
     api.contents["file-result-b"] = b""
     with api.served() as source:
         run(sqlite_engine, source)
-        assert run(sqlite_engine, source, now=NOW + HOUR).status == "success"
+        for hours in (1, 2):
+            assert run(sqlite_engine, source, now=NOW + hours * HOUR).status == "success"
         api.forget()
-        assert run(sqlite_engine, source, now=NOW + 2 * HOUR).status == "success"
+        assert run(sqlite_engine, source, now=NOW + 3 * HOUR).status == "success"
         assert api.asked() == [JOBS]
         api.forget()
         assert run(sqlite_engine, source, now=NOW + 2 * DAY).status == "success"
