@@ -207,8 +207,8 @@ class Store:
             found.seen_again -= len(found.quarantined) + len(alongside.retried)
             tally.newly_quarantined += len(found.quarantined)
             since = self.run_id - DOUBTING_RUNS + 1
-            of_these = (resource.name, tally.source, batch.refused, since)
-            lately = quarantine.refused_lately(connection, *of_these)
+            whose = (resource.name, tally.source, batch.refused)
+            lately = quarantine.refused_lately(connection, *whose, since)
             tally.doubtful |= {_list_of(resource, one) for one in lately}
         if tally.doubtful:
             alongside = _doubted(alongside, tally.doubtful)
