@@ -112,7 +112,8 @@ def test_with_only_a_key_set_sync_makes_the_mirror(
         r"run 2: success in \d\.\d s\n"
         r"  jobs: 102 unchanged\n"
         r"(  (events|files|metrics|checkpoints): nothing new\n){4}"
-        r"  projects, costs, checkpoint_permissions: skipped, no admin key \(OPENAI_ADMIN_KEY\)\n",
+        r"  projects, costs, checkpoint_permissions: skipped, no admin key\n"
+        r"    \(OPENAI_ADMIN_KEY\)\n",
         second.out,
     )
 
