@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ def cases(
         with kinds(engine, directory) as known:
             rest = (100 - sum(SHARES.values())) / (len(known) - len(SHARES))
             for kind in known:
-                share = round(count * SHARES.get(kind.name, rest) / 100)
-                _try(kind, max(share, 1), number, found)
+                share = ceil(count * SHARES.get(kind.name, rest) / 100)
+                _try(kind, share, number, found)
                 say(f"{database.name}: {found.cases:,} arbitrary cases, {kind.name} done")
     database.drop(url)
     return found

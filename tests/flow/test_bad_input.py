@@ -465,9 +465,10 @@ def test_rows_that_the_database_refuses_are_found_among_the_others(engine: Engin
     ((known, reason, payload, over), (_, other, _, _)) = bad(engine)
     assert (known, payload, over, other) == ("ftjob-x", clash, False, "no JSON object")
     assert reason.startswith("the database refuses it: ")
-    again = send(engine, *others[:3], clash, *others[3:], b"5")
-    assert again.status == "success"
-    assert counts(again) == {"records": 8, "unchanged": 6, "quarantined": 2}
+    for _ in range(2):  # it may have come spoilt the first times
+        again = send(engine, *others[:3], clash, *others[3:], b"5")
+        assert again.status == "success"
+        assert counts(again) == {"records": 8, "unchanged": 6, "quarantined": 2}
     assert [row["listed_at"] is not None for row in read(engine, frontiers)] == [True]
 
 
