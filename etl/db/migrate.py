@@ -320,5 +320,11 @@ def _compare_type(context: Any, _: Any, __: Any, found: Any, declared: Any) -> b
     if isinstance(declared, (Name, LongText, Json, UtcDateTime)):
         wanted = declared.dialect_impl(context.dialect).compile(dialect=context.dialect)
         seen = found.compile(dialect=context.dialect)
-        return str(wanted).split(" ")[0] != str(seen).split(" ")[0]
+        return _kind(str(wanted)) != _kind(str(seen))
     return None
+
+
+def _kind(spelled: str) -> str:
+    """A type without its collation. One without a length is TEXT, as SQLAlchemy 2.0 spells it."""
+    kind = spelled.split(" ", maxsplit=1)[0]
+    return "TEXT" if kind == "VARCHAR" else kind
