@@ -69,14 +69,19 @@ def mariadb() -> Iterator[str]:
 
 def _run_mariadb(directory: Path) -> Iterator[str]:
     as_root = ["--user=root"] if os.geteuid() == 0 else []
-    install = ["mariadb-install-db", "--no-defaults", *as_root, f"--datadir={directory}/data"]
-    install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
-    subprocess.run(install, check=True, capture_output=True)
-    # Of its own: a server that starts clears other servers' temporary tables from a shared one.
+    # Of its own: a server that starts, the one that installs included, clears other servers'
+    # temporary tables from a shared one.
     (directory / "tmp").mkdir()
+    where = [f"--datadir={directory}/data", f"--tmpdir={directory}/tmp"]
+    install = ["mariadb-install-db", "--no-defaults", *as_root, *where]
+    install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
+    with (directory / "install.log").open("wb") as log:
+        installed = subprocess.run(install, stdout=log, stderr=log)
+    if installed.returncode:
+        told = (directory / "install.log").read_text(errors="replace")
+        raise RuntimeError(f"{' '.join(install)} failed ({installed.returncode}):\n{told[-2000:]}")
     port = free_port()
-    command = ["mariadbd", "--no-defaults", *as_root, f"--datadir={directory}/data"]
-    command += [f"--tmpdir={directory}/tmp"]
+    command = ["mariadbd", "--no-defaults", *as_root, *where]
     command += [f"--socket={directory}/s", "--bind-address=127.0.0.1", f"--port={port}"]
     command += [f"--pid-file={directory}/pid", "--innodb-flush-log-at-trx-commit=0"]
     command += ["--debug-no-sync"]
