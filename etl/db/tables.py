@@ -269,6 +269,28 @@ sent_alerts = Table(
     Column("sent_at", UtcDateTime(), nullable=False),
 )
 
+# Who may look at the views, and only at them: roles that `db grant-reader` gave that to. Views are
+# dropped and made again with every migration, and some databases forget the right to them then.
+reader_roles = Table(
+    "reader_roles",
+    metadata,
+    Column("role", Name(128), primary_key=True),
+    Column("granted_at", UtcDateTime(), nullable=False),
+)
+
+# In a mirror that is being copied into: how far that came, one line a table; see `etl.moving`.
+copies = Table(
+    "copies",
+    metadata,
+    Column("table_name", Name(64), primary_key=True),
+    # What it is copied from, so that two mirrors are never mixed.
+    Column("origin", Name(64), nullable=False),
+    # The key of the last row copied, as a list; NULL before the first.
+    Column("last_key", Json()),
+    Column("copied_rows", BigInt, nullable=False),
+    Column("finished_at", UtcDateTime()),
+)
+
 # Made before the first migration and outside Alembic: the lease guards the migrations too.
 lease_metadata = MetaData()
 

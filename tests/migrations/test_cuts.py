@@ -166,7 +166,11 @@ def test_views_that_a_cut_upgrade_left_out_are_told_and_made(mariadb: Engine) ->
     migrate.upgrade(mariadb)
     assert not migrate.is_due(mariadb)
     migrate.downgrade(mariadb, "0004")
-    with cut_after(mariadb, 8):
+    with cut_after(mariadb, 1000) as whole:
+        migrate.upgrade(mariadb)
+    first = next(taken for taken, step in enumerate(whole) if step.startswith("CREATE VIEW"))
+    migrate.downgrade(mariadb, "0004")
+    with cut_after(mariadb, first + 2):
         migrate.upgrade(mariadb)
     assert migrate.current(mariadb) == migrate.head()
     made = seen(mariadb)
