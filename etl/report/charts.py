@@ -91,15 +91,7 @@ def stacked(
     axis: str,
 ) -> Markup:
     """Bars by month: `month`, `name`, `value`, stacked in the order of the names."""
-    place = {name: number for number, name in enumerate(names)}
-    data = [{"m": row["month"], "p": place[row["name"]], "v": row["value"]} for row in rows]
-    fill = alt.Color(
-        "p:O",
-        scale=alt.Scale(
-            domain=list(range(len(names))), range=[colour(number) for number in colours]
-        ),
-        legend=None,
-    )
+    data = _by_month(rows, names)
 
     def draw(width: int) -> Chart:
         made: alt.Chart = (
@@ -108,7 +100,7 @@ def stacked(
             .encode(
                 x=_month_axis(months, width),
                 y=alt.Y("v:Q", axis=_value_axis(_most_of_stacks(data), axis)),
-                color=fill,
+                color=_in_colours(colours),
                 order=alt.Order("p:O"),
             )
         )
@@ -152,22 +144,14 @@ def lines(
     axis: str,
 ) -> Markup:
     """Lines by month: `month`, `name`, `value`; a month without a value leaves a gap."""
-    place = {name: number for number, name in enumerate(names)}
-    data = [{"m": row["month"], "p": place[row["name"]], "v": row["value"]} for row in rows]
+    data = _by_month(rows, names)
     most = max((row["v"] for row in data), default=0)
-    stroke = alt.Color(
-        "p:O",
-        scale=alt.Scale(
-            domain=list(range(len(names))), range=[colour(number) for number in colours]
-        ),
-        legend=None,
-    )
 
     def draw(width: int) -> Chart:
         base = _of(data).encode(
             x=_month_axis(months, width),
             y=alt.Y("v:Q", axis=_value_axis(most, axis), scale=alt.Scale(zero=True)),
-            color=stroke,
+            color=_in_colours(colours),
         )
         dash = alt.StrokeDash("p:O", scale=alt.Scale(range=[[1, 0], [5, 3], [2, 2]]), legend=None)
         return alt.layer(
@@ -186,8 +170,7 @@ def grouped(
     axis: str,
 ) -> Markup:
     """Bars by month, side by side: `month`, `name`, `value`."""
-    place = {name: number for number, name in enumerate(names)}
-    data = [{"m": row["month"], "p": place[row["name"]], "v": row["value"]} for row in rows]
+    data = _by_month(rows, names)
     most = max((row["v"] for row in data), default=0)
 
     def draw(width: int) -> Chart:
@@ -198,11 +181,7 @@ def grouped(
                 x=_month_axis(months, width),
                 xOffset=alt.XOffset("p:O"),
                 y=alt.Y("v:Q", axis=_value_axis(most, axis)),
-                color=alt.Color(
-                    "p:O",
-                    scale=alt.Scale(range=[colour(number) for number in colours]),
-                    legend=None,
-                ),
+                color=_in_colours(colours),
             )
         )
         return made
@@ -267,15 +246,11 @@ def training(
     data = [
         {"p": number, "s": step, "v": value} for number, points in curves for step, value in points
     ]
-    known = [number for number, _ in curves]
     single = [
         row for number, points in curves if len(points) == 1 for row in data if row["p"] == number
     ]
-    stroke = alt.Color(
-        "p:O",
-        scale=alt.Scale(domain=known, range=[colour(number) for number in known]),
-        legend=None,
-    )
+    known = [number for number, _ in curves]
+    stroke = _in_colours(known, known)
     axis = alt.Axis(title=None, tickCount=4, grid=True, format="~g")
 
     def draw(_: int) -> Chart:
@@ -332,6 +307,19 @@ def shortened(text: str, most: int) -> str:
 def _of(rows: Sequence[Row]) -> alt.Chart:
     """A chart of these rows, which it holds."""
     return alt.Chart(alt.InlineData(values=[dict(row) for row in rows]))
+
+
+def _by_month(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """Rows of `month`, `name` and `value`, with the place of the name instead of it."""
+    place = {name: number for number, name in enumerate(names)}
+    return [{"m": row["month"], "p": place[row["name"]], "v": row["value"]} for row in rows]
+
+
+def _in_colours(colours: Sequence[int], places: Sequence[int] | None = None) -> alt.Color:
+    """Each place (0, 1, … unless given) in the colour of its series."""
+    domain = list(range(len(colours)) if places is None else places)
+    scale = alt.Scale(domain=domain, range=[colour(number) for number in colours])
+    return alt.Color("p:O", scale=scale, legend=None)
 
 
 def _array(texts: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from etl.report import charts
 from etl.report.figures import OUTCOMES, Figures, Times, Training, months_between
+from etl.report.job_queries import REWARDS
 from etl.report.markup import Child, Markup, tag
 from etl.report.pieces import (
     LINES,
@@ -25,7 +26,6 @@ from etl.report.pieces import (
     short,
     table_of,
 )
-from etl.report.queries import REWARDS
 
 #: Characters of what a job was told.
 MESSAGE = 240

@@ -7,18 +7,14 @@ from pathlib import Path
 
 from etl import __version__
 from etl.report import charts
+from etl.report.billed_part import reconciliation
+from etl.report.certainty_part import unpriced
 from etl.report.figures import Figures, Period
 from etl.report.job_parts import curves, durations, failures, freshness, outcomes
 from etl.report.markup import Markup, tag
-from etl.report.money_parts import (
-    by_month,
-    cumulative,
-    dearest,
-    reconciliation,
-    unpriced,
-    whom,
-)
+from etl.report.money_parts import by_month, cumulative, dearest
 from etl.report.pieces import Part, at, jobs_text, money, short
+from etl.report.whom_part import whom
 
 #: Nothing is loaded, nothing runs: whatever a job's name says.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
