@@ -1,9 +1,9 @@
-"""The README cannot lie: what it shows is run, and compared.
+"""The documents cannot lie: what they show is run, and compared.
 
-`console` blocks are run in order, as one shell session; `sql` blocks on each kind of database, with
-their answer in the `text` block below; `toml` blocks are loaded; `sh` and `cron` lines, which need
-a real key or server, are at least parsed. The same goes for the page of views. `python -m
-tests.test_docs` writes what is really printed into both.
+`console` blocks of a document are run in order, as one shell session, those of the README first and
+all in one folder; `sql` blocks on each kind of database, with their answer in the `text` block
+below; `toml` blocks are loaded; `sh` and `cron` lines, which need a real key or server, are at
+least parsed. `python -m tests.test_docs` writes what is really printed into all of them.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ from etl.simulator import Simulator, World
 from tests.dear import servers_when_long
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-VIEWS = (ROOT / "docs" / "views.md").read_text(encoding="utf-8")
+#: With `console` blocks, in the order in which they are run.
+SHOWN = ("README.md", "docs/spend.md", "docs/sync.md", "docs/configuration.md")
+#: With `sql` blocks, asked of the demo's mirror.
+ASKED = ("README.md", "docs/views.md")
 DOCUMENTS = (
-    "README.md",
+    *SHOWN,
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
@@ -69,17 +71,25 @@ def fenced(content: str) -> list[Block]:
     return [Block(match[1], match[2], *match.span(2)) for match in _FENCE.finditer(content)]
 
 
-BLOCKS = fenced(README)
-VIEW_BLOCKS = fenced(VIEWS)
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
+BLOCKS = {name: fenced(content) for name, content in TEXTS.items()}
+README, VIEWS = TEXTS["README.md"], TEXTS["docs/views.md"]
 
 
-def blocks(*languages: str) -> list[Block]:
-    return [block for block in BLOCKS if block.language in languages]
+def blocks(name: str, *languages: str) -> list[Block]:
+    return [block for block in BLOCKS[name] if block.language in languages]
+
+
+def of_all(*languages: str) -> list[Block]:
+    return [block for name in SHOWN for block in blocks(name, *languages)]
 
 
 def test_there_is_something_of_each_kind() -> None:
     """Or the fences changed, and the tests below hold nothing true."""
-    assert {block.language for block in BLOCKS} == {"console", "sql", "text", "toml", "sh", "cron"}
+    for name in SHOWN:
+        known = {"console", "sql", "text", "toml", "sh", "cron"}
+        assert {block.language for block in BLOCKS[name]} <= known
+    assert {block.language for block in of_all(*known)} == known
 
 
 # Sessions
@@ -89,12 +99,11 @@ def commands(body: str) -> list[str]:
     return [line.removeprefix("$ ") for line in body.splitlines() if line.startswith("$ ")]
 
 
-def session(url: str, folder: Path) -> list[str]:
-    """What each command of the console blocks prints, run one after the other in one shell."""
+def session(name: str, url: str, folder: Path) -> list[str]:
+    """What each command of a document prints, run one after the other in one shell."""
     mark = "===next command==="
-    (folder / "tests").symlink_to(ROOT / "tests")
     lines = []
-    for command in (one for block in blocks("console") for one in commands(block.body)):
+    for command in (one for block in blocks(name, "console") for one in commands(block.body)):
         # The demo without the set-up, which a test that runs has behind it.
         really = command.replace("make demo", "ftmirror demo").replace(
             f":{PORT}/", f":{port(url)}/"
@@ -125,14 +134,18 @@ def port(url: str) -> str:
     return str(urlsplit(url).port)
 
 
-def printed(folder: Path) -> list[str]:
-    """Each console block as it would read if the README were written now."""
+def printed(folder: Path) -> dict[str, dict[Block, str]]:
+    """Each console block as it would read if the documents were written now."""
+    (folder / "tests").symlink_to(ROOT / "tests")
+    found: dict[str, dict[Block, str]] = {}
     with Simulator(World(1, 300)) as simulator:
-        answers = iter(session(simulator.url, folder))
-    return [
-        "".join(f"$ {command}\n{next(answers)}" for command in commands(block.body))
-        for block in blocks("console")
-    ]
+        for name in SHOWN:
+            answers = iter(session(name, simulator.url, folder))
+            found[name] = {
+                block: "".join(f"$ {one}\n{next(answers)}" for one in commands(block.body))
+                for block in blocks(name, "console")
+            }
+    return found
 
 
 def still(shown: str) -> str:
@@ -142,9 +155,11 @@ def still(shown: str) -> str:
     return re.sub(r"\b\d+(\.\d+)? s\b *", "<duration> ", shown)
 
 
-def test_sessions_print_what_the_readme_shows(tmp_path: Path) -> None:
-    shown = [block.body for block in blocks("console")]
-    assert [still(one) for one in printed(tmp_path)] == [still(one) for one in shown]
+def test_sessions_print_what_the_documents_show(tmp_path: Path) -> None:
+    for name, found in printed(tmp_path).items():
+        assert {name: [still(one.body) for one in found]} == {
+            name: [still(one) for one in found.values()]
+        }
 
 
 # Queries
@@ -178,13 +193,11 @@ def answered(found: list[Block]) -> list[tuple[Block, Block]]:
     return [(query, shown) for query, shown in pairwise(found) if query.language == "sql"]
 
 
-def answers(url: str) -> Iterator[tuple[Block, str]]:
+def answers(name: str, url: str) -> Iterator[tuple[Block, str]]:
     """Each block of an answer with what is answered now; `url` is the demo's mirror."""
-    for query, shown in answered(BLOCKS):
-        yield shown, answer(url, query.body)
     # What the page of views imports on the way, it imports after the demo.
-    for block, following in pairwise(VIEW_BLOCKS):
-        if block.language == "sh":
+    for block, following in pairwise(BLOCKS[name]):
+        if block.language == "sh" and name == "docs/views.md":
             for call in calls_in(block.body):
                 assert main([*call, "--quiet", "--database-url", url]) == 0
         elif block.language == "sql":
@@ -206,17 +219,17 @@ def test_queries_answer_alike_on_every_database(empty_database: str) -> None:
     migrate.upgrade(engine)
     engine.dispose()
     assert main(["demo", "--database-url", empty_database]) == 0
-    for found in (BLOCKS, VIEW_BLOCKS):
-        count = sum(block.language == "text" for block in found)
-        assert [shown.language for _, shown in answered(found)] == ["text"] * count
-    for shown, said in answers(empty_database):
-        assert said == shown.body
+    for name in ASKED:
+        count = len(blocks(name, "text"))
+        assert [shown.language for _, shown in answered(BLOCKS[name])] == ["text"] * count
+        for shown, said in answers(name, empty_database):
+            assert (name, said) == (name, shown.body)
 
 
 # Settings and commands
 
 
-@pytest.mark.parametrize("body", [block.body for block in blocks("toml")])
+@pytest.mark.parametrize("body", [block.body for block in of_all("toml")])
 def test_configurations_load(body: str, tmp_path: Path) -> None:
     (tmp_path / "ftmirror.toml").write_text(body, encoding="utf-8")
     settings = load(None, {}, cwd=tmp_path)
@@ -224,14 +237,14 @@ def test_configurations_load(body: str, tmp_path: Path) -> None:
 
 
 def test_the_file_of_all_settings_loads_and_is_where_the_readme_says() -> None:
-    assert "(config/ftmirror.toml)" in README
+    assert "(../config/ftmirror.toml)" in TEXTS["docs/configuration.md"]
     assert load(ROOT / "config" / "ftmirror.toml", {}, cwd=ROOT).sources
 
 
 def calls() -> list[list[str]]:
     """The words of every call of ftmirror in a block that is not run."""
     found = []
-    for block in blocks("sh", "cron"):
+    for block in of_all("sh", "cron"):
         for part in re.split(r"&&|\|\||\n", block.body):
             call = shlex.split(part, comments=True)
             if call and Path(call[0]).name == "ftmirror":
@@ -290,13 +303,13 @@ def test_every_make_target_explains_itself_and_those_that_are_named_exist() -> N
     assert phony
     assert targets == set(phony[1].split())
     for document in DOCUMENTS:
-        named = re.findall(r"`make ([a-z]+)", (ROOT / document).read_text(encoding="utf-8"))
+        named = re.findall(r"`make ([a-z]+)", TEXTS[document])
         assert set(named) <= targets
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_files_that_a_document_names_are_there(document: str) -> None:
-    content = (ROOT / document).read_text(encoding="utf-8")
+    content = TEXTS[document]
     folder = (ROOT / document).parent
     links = re.findall(r"\]\((?!https?://)([^)#]+)\)", content)
     paths = re.findall(r"`((?:etl|tests|tools|config|migrations)/[\w./]*)`", content)
@@ -344,14 +357,16 @@ def rewrite() -> None:
     """Put what is really printed into the documents, where it differs in more than times."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        new = dict(zip(blocks("console"), printed(folder), strict=True))
-        new |= dict(answers(f"sqlite:///{folder / 'ftmirror-demo.db'}"))
-    for path, old, found in (("README.md", README, BLOCKS), ("docs/views.md", VIEWS, VIEW_BLOCKS)):
-        content = old
-        for block in reversed(found):
-            if block in new and still(new[block]) != still(block.body):
-                content = content[: block.start] + new[block] + content[block.end :]
-        (ROOT / path).write_text(content, encoding="utf-8")
+        new = printed(folder)
+        for document in ASKED:
+            found = dict(answers(document, f"sqlite:///{folder / 'ftmirror-demo.db'}"))
+            new.setdefault(document, {}).update(found)
+    for document, found in new.items():
+        content = TEXTS[document]
+        for block in reversed(BLOCKS[document]):
+            if block in found and still(found[block]) != still(block.body):
+                content = content[: block.start] + found[block] + content[block.end :]
+        (ROOT / document).write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":
