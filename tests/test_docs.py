@@ -2,8 +2,8 @@
 
 `console` blocks are run in order, as one shell session; `sql` blocks on each kind of database, with
 their answer in the `text` block below; `toml` blocks are loaded; `sh` and `cron` lines, which need
-a real key or server, are at least parsed. The same goes for the page of views. `python -m
-tests.test_docs` writes what is really printed into both.
+a real key or server, are at least parsed. The data dictionary is made of what is declared and of
+what its examples really answer. `python -m tests.test_docs` writes both.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ import click
 import pytest
 from sqlalchemy import text
 
+from etl import dictionary
 from etl.cli import main
 from etl.cli.group import COMMANDS, LazyGroup, ftmirror
 from etl.db import migrate, views
 from etl.db.engine import open_engine
 from etl.db.tables import lease_metadata, metadata
+from etl.dictionary import markdown
 from etl.resources import discover
 from etl.settings import load
 from etl.simulator import Simulator, World
@@ -38,15 +40,16 @@ from tests.dear import servers_when_long
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-VIEWS = (ROOT / "docs" / "views.md").read_text(encoding="utf-8")
+DICTIONARY_FILE = ROOT / "docs" / "data-dictionary.md"
+DICTIONARY = DICTIONARY_FILE.read_text(encoding="utf-8")
 DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
+    "docs/data-dictionary.md",
     "docs/monitoring.md",
     "docs/reliability.md",
-    "docs/views.md",
 )
 
 #: Where the README pretends to be, and the port it speaks of.
@@ -70,7 +73,6 @@ def fenced(content: str) -> list[Block]:
 
 
 BLOCKS = fenced(README)
-VIEW_BLOCKS = fenced(VIEWS)
 
 
 def blocks(*languages: str) -> list[Block]:
@@ -182,22 +184,30 @@ def answers(url: str) -> Iterator[tuple[Block, str]]:
     """Each block of an answer with what is answered now; `url` is the demo's mirror."""
     for query, shown in answered(BLOCKS):
         yield shown, answer(url, query.body)
-    # What the page of views imports on the way, it imports after the demo.
-    for block, following in pairwise(VIEW_BLOCKS):
-        if block.language == "sh":
-            for call in calls_in(block.body):
-                assert main([*call, "--quiet", "--database-url", url]) == 0
-        elif block.language == "sql":
-            yield following, answer(url, block.body)
 
 
-def calls_in(body: str) -> list[list[str]]:
-    """The words of each line behind `ftmirror`; files are those of the checkout."""
-    found = [shlex.split(line)[1:] for line in body.splitlines()]
-    return [
-        [str(ROOT / word) if word.startswith("tests/") else word for word in words]
-        for words in found
-    ]
+def examples(url: str) -> dict[str, str]:
+    """What the example of each view answers, in the order of the dictionary.
+
+    `url` is the demo's mirror; what an example needs beside the demo is imported on the way.
+    """
+    found = {}
+    for view in dictionary.build().views:
+        for command in view.before:
+            words = shlex.split(command)[1:]
+            call = [str(ROOT / word) if word.startswith("tests/") else word for word in words]
+            assert main([*call, "--quiet", "--database-url", url]) == 0
+        found[view.name] = answer(url, view.sql)
+    return found
+
+
+def shown_examples() -> dict[str, str]:
+    """The answer that the dictionary shows for each view."""
+    parts = re.split(r"^### `(\w+)`\n\n", DICTIONARY, flags=re.MULTILINE)[1:]
+    found = {}
+    for name, part in zip(parts[::2], parts[1::2], strict=True):
+        (found[name],) = (block.body for block in fenced(part) if block.language == "text")
+    return found
 
 
 @servers_when_long
@@ -206,11 +216,16 @@ def test_queries_answer_alike_on_every_database(empty_database: str) -> None:
     migrate.upgrade(engine)
     engine.dispose()
     assert main(["demo", "--database-url", empty_database]) == 0
-    for found in (BLOCKS, VIEW_BLOCKS):
-        count = sum(block.language == "text" for block in found)
-        assert [shown.language for _, shown in answered(found)] == ["text"] * count
+    count = sum(block.language == "text" for block in BLOCKS)
+    assert [shown.language for _, shown in answered(BLOCKS)] == ["text"] * count
     for shown, said in answers(empty_database):
         assert said == shown.body
+    assert examples(empty_database) == shown_examples()
+
+
+def test_the_data_dictionary_is_what_is_declared_now() -> None:
+    """`.venv/bin/python -m tests.test_docs` writes it anew."""
+    assert markdown.render(dictionary.build(), shown_examples()) == DICTIONARY
 
 
 # Settings and commands
@@ -273,14 +288,9 @@ def test_every_table_is_in_the_table_of_tables() -> None:
     assert set(re.findall(r"`(\w+)`", firsts)) == names
 
 
-def test_every_view_is_in_the_table_of_views_and_has_a_section_with_a_query() -> None:
+def test_every_view_is_in_the_table_of_views() -> None:
     section = README.partition("\n## Views")[2].partition("\n## ")[0]
     assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == views.names()
-    parts = re.split(r"^## `(\w+)`\n\n", VIEWS, flags=re.MULTILINE)[1:]
-    assert sorted(parts[::2]) == views.names()
-    for name, part in zip(parts[::2], parts[1::2], strict=True):
-        assert part.splitlines()[0] == views.summary(name)
-        assert any(re.search(rf"\b{name}\b", block.body) for block in fenced(part))
 
 
 def test_every_make_target_explains_itself_and_those_that_are_named_exist() -> None:
@@ -345,13 +355,15 @@ def rewrite() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         new = dict(zip(blocks("console"), printed(folder), strict=True))
-        new |= dict(answers(f"sqlite:///{folder / 'ftmirror-demo.db'}"))
-    for path, old, found in (("README.md", README, BLOCKS), ("docs/views.md", VIEWS, VIEW_BLOCKS)):
-        content = old
-        for block in reversed(found):
-            if block in new and still(new[block]) != still(block.body):
-                content = content[: block.start] + new[block] + content[block.end :]
-        (ROOT / path).write_text(content, encoding="utf-8")
+        url = f"sqlite:///{folder / 'ftmirror-demo.db'}"
+        new |= dict(answers(url))
+        page = markdown.render(dictionary.build(), examples(url))
+    content = README
+    for block in reversed(BLOCKS):
+        if block in new and still(new[block]) != still(block.body):
+            content = content[: block.start] + new[block] + content[block.end :]
+    (ROOT / "README.md").write_text(content, encoding="utf-8")
+    DICTIONARY_FILE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -26,12 +26,13 @@ STANDING_INDEX = "records_standing"
 WITH_STANDING_INDEX = ("mariadb", "mysql")
 
 
-def refers_to(*targets: str) -> dict[str, Any]:
-    """For a column's `info`: it holds what stands in these columns, written `table.column`.
+def refers_to(*targets: str, may_lack: bool = False) -> dict[str, Any]:
+    """For a column's `info`: it holds what stands in one of these, written `table.column`.
 
-    It is told in diagrams, and held by no database: the API may name what it does not list.
+    It is told in diagrams, and held by no database: the API may name what it does not list. Where
+    that is the rule and not an accident, the other row `may_lack`.
     """
-    return {"refers_to": targets}
+    return {"refers_to": targets, "may_lack": may_lack or len(targets) > 1}
 
 
 def _ledger_columns() -> list[Column[Any]]:
@@ -544,6 +545,7 @@ prices = Table(
     Column("source_note", LongText(), nullable=False, comment="Where the price is from."),
     comment="The price book, as the shipped and the user's file have it: brought into step with "
     "them by every command that needs it, never edited here.",
+    info={"group": "money"},
 )
 
 line_item_patterns = Table(
@@ -558,6 +560,7 @@ line_item_patterns = Table(
     Column("kind", Name(32), nullable=False, comment="The kind of cost, as training."),
     comment="What a line item of a bill is for: of the patterns that it holds, the longest "
     "decides. From the price book.",
+    info={"group": "money"},
 )
 
 sent_alerts = Table(

@@ -33,7 +33,7 @@ billed_costs = Table(
         Name(),
         primary_key=True,
         comment="The project that it was used in. Empty where the API says null.",
-        info=refers_to("projects.id"),
+        info=refers_to("projects.id", may_lack=True),
     ),
     Column(
         "line_item",

@@ -95,8 +95,8 @@ jobs = Table(
     Column(
         "trained_tokens",
         BigInt,
-        comment="Tokens trained on, over all epochs. NULL until the job succeeded, and for "
-        "reinforcement, which is billed by time. Azure bills less than this.",
+        comment="Tokens trained on, over all epochs. NULL where the API does not say: until the "
+        "job succeeded, mostly. Azure bills less; reinforcement is billed by time instead.",
     ),
     Column(
         "seed",
@@ -246,7 +246,13 @@ job_result_files = Table(
         autoincrement=False,
         comment="Its place in the job's list, from 0.",
     ),
-    Column("file_id", Name(), nullable=False, comment="The file's id.", info=refers_to("files.id")),
+    Column(
+        "file_id",
+        Name(),
+        nullable=False,
+        comment="The file's id.",
+        info=refers_to("files.id", may_lack=True),
+    ),
     sqlite_with_rowid=False,
     comment="Files that a job wrote: how training went, step by step. Read into training_metrics.",
 )
