@@ -405,18 +405,28 @@ quarantine = Table(
     Column(
         "id_space",
         Name(64),
-        comment="Whose ids its source has. NULL where nobody noted it, as in the columns below.",
+        comment="Whose ids its source has. NULL where nobody noted it.",
     ),
-    Column("provider", Name(64), comment="The kind of server: openai, azure or compatible."),
+    Column(
+        "provider",
+        Name(64),
+        comment="The kind of server: openai, azure or compatible. NULL where nobody noted it.",
+    ),
     Column(
         "project_id",
         Name(),
-        comment="The project of its source, if the settings name one.",
+        comment="The project of its source. NULL: the settings name none, or nobody noted it.",
         info=refers_to("projects.id"),
     ),
-    Column("parent_id", Name(), comment="What it hangs off, as the job of an event."),
-    Column("position", BigInt, comment="Its place in its parent's list, 0 the oldest."),
-    Column("observed_at", UtcDateTime(), comment="When the API said so (UTC)."),
+    Column(
+        "parent_id", Name(), comment="What it hangs off, as the job of an event. NULL: nothing."
+    ),
+    Column(
+        "position",
+        BigInt,
+        comment="Its place in its parent's list, 0 the oldest. NULL where places do not count.",
+    ),
+    Column("observed_at", UtcDateTime(), comment="When the API said so (UTC). NULL: not known."),
     Column(
         "is_whole",
         Boolean(create_constraint=False),
@@ -440,7 +450,11 @@ drift = Table(
         primary_key=True,
         comment="What is odd: unknown_field, unknown_value, wrong_type, missing, …",
     ),
-    Column("example", LongText(), comment="The first value that was seen there, shortened."),
+    Column(
+        "example",
+        LongText(),
+        comment="The first value that was seen there, shortened. NULL: there was none.",
+    ),
     Column("first_seen_at", UtcDateTime(), nullable=False, comment="When first seen (UTC)."),
     Column("last_seen_at", UtcDateTime(), nullable=False, comment="When last seen (UTC)."),
     Column("occurrences", BigInt, nullable=False, comment="How often it was seen."),
@@ -471,7 +485,7 @@ replays = Table(
         "drift",
         Json(),
         comment="What was asked for, how many records are done or unreadable, and the drift met so "
-        "far.",
+        "far. NULL: nothing yet.",
     ),
     comment="How far a replay came that was cut. The line goes when it is done.",
 )
@@ -636,9 +650,14 @@ leases = Table(
         "acquired_at",
         UtcDateTime(),
         nullable=False,
-        comment="When it was taken (UTC), by the database's clock, as the times below.",
+        comment="When it was taken (UTC), by the database's clock.",
     ),
-    Column("renewed_at", UtcDateTime(), nullable=False, comment="When it was last renewed (UTC)."),
+    Column(
+        "renewed_at",
+        UtcDateTime(),
+        nullable=False,
+        comment="When it was last renewed (UTC), likewise.",
+    ),
     Column(
         "beats",
         BigInt,

@@ -29,10 +29,10 @@ checkpoint_permissions = Table(
     Column(
         "project_id",
         Name(),
-        comment="The project that may use it.",
+        comment="The project that may use it. NULL: not said.",
         info=refers_to("projects.id"),
     ),
-    Column("created_at", UtcDateTime(), comment="When it was given (UTC)."),
+    Column("created_at", UtcDateTime(), comment="When it was given (UTC). NULL: not said."),
     Index("checkpoint_permissions_by_model", "fine_tuned_model_checkpoint"),
     comment="Which other projects may use a fine-tuned model. Needs an admin key; else empty.",
 )

@@ -33,24 +33,26 @@ job_checkpoints = Table(
     Column(
         "train_loss",
         Float,
-        comment="Loss of the step on its training examples. NULL here and below: not measured.",
+        comment="Loss of the step on its training examples. NULL: not measured.",
     ),
     Column(
         "train_mean_token_accuracy",
         Float,
-        comment="Share of training tokens that were right, from 0 to 1.",
+        comment="Share of training tokens predicted right, 0 to 1. NULL: not measured.",
     ),
-    Column("valid_loss", Float, comment="Loss on some validation examples."),
+    Column("valid_loss", Float, comment="Loss on some validation examples. NULL: not measured."),
     Column(
         "valid_mean_token_accuracy",
         Float,
-        comment="Share of their tokens that were right, from 0 to 1.",
+        comment="Share of some validation tokens predicted right, 0 to 1. NULL: not measured.",
     ),
-    Column("full_valid_loss", Float, comment="Loss on the whole validation file."),
+    Column(
+        "full_valid_loss", Float, comment="Loss on the whole validation file. NULL: not measured."
+    ),
     Column(
         "full_valid_mean_token_accuracy",
         Float,
-        comment="Share of its tokens that were right, from 0 to 1.",
+        comment="Share of all validation tokens predicted right, 0 to 1. NULL: not measured.",
     ),
     Index("job_checkpoints_by_job", "job_id", "step_number"),
     comment="Models as they were in the course of a job's training, with how good they were.",

@@ -39,7 +39,7 @@ job_events = Table(
     ),
     Column("level", Name(), comment="info, warn (at Azure warning) or error. NULL: not said."),
     Column("type", Name(), comment="message, metrics or moderation_checks. NULL: not said."),
-    Column("message", LongText(), comment="What happened, in the server's words."),
+    Column("message", LongText(), comment="What happened, in the server's words. NULL: not said."),
     Column(
         "data",
         Json(),

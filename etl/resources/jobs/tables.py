@@ -53,15 +53,17 @@ jobs = Table(
         "status",
         Name(),
         comment="validating_files, queued, running, paused, succeeded, failed or cancelled; what "
-        "else a server says stands as it came.",
+        "else a server says stands as it came. NULL: not said.",
     ),
     Column(
-        "model", Name(), comment="The model that was trained on: a base model or a fine-tuned one."
+        "model",
+        Name(),
+        comment="What was trained on: a base model or a fine-tuned one. NULL: not said.",
     ),
     Column(
         "base_model",
         Name(),
-        comment="The base model under any chain of fine-tunings, by the name of model alone.",
+        comment="The base model under any chain of fine-tunings, by its name alone. NULL: not said.",
     ),
     Column(
         "fine_tuned_model",
@@ -83,7 +85,7 @@ jobs = Table(
     Column(
         "training_file",
         Name(),
-        comment="The file of examples that it trained on. What is in it is never downloaded.",
+        comment="The file of examples that it trained on. It is never downloaded. NULL: not said.",
         info=refers_to("files.id"),
     ),
     Column(
@@ -202,7 +204,7 @@ job_integrations = Table(
         autoincrement=False,
         comment="Its place in the job's list, from 0.",
     ),
-    Column("type", Name(), comment="As wandb (Weights & Biases)."),
+    Column("type", Name(), comment="As wandb (Weights & Biases). NULL: not said."),
     Column("wandb_project", LongText(), comment="The project there. NULL for another type."),
     Column("wandb_name", LongText(), comment="The run's name there. NULL: the job's id is taken."),
     Column("wandb_entity", LongText(), comment="The team or user there. NULL: the default one."),
