@@ -63,7 +63,7 @@ jobs = Table(
     Column(
         "base_model",
         Name(),
-        comment="The base model under any chain of fine-tunings, by its name alone. NULL: not said.",
+        comment="The base model under any chain of fine-tunings, by its name. NULL: not said.",
     ),
     Column(
         "fine_tuned_model",
