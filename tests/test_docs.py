@@ -3,7 +3,8 @@
 `console` blocks of a document are run in order, as one shell session, those of the README first and
 all in one folder; `sql` blocks on each kind of database, with their answer in the `text` block
 below; `toml` blocks are loaded; `sh` and `cron` lines, which need a real key or server, are at
-least parsed. `python -m tests.test_docs` writes what is really printed into all of them.
+least parsed. The data dictionary is made of what is declared and of what its examples really
+answer. `python -m tests.test_docs` writes what is really printed into all of them.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ import click
 import pytest
 from sqlalchemy import text
 
+from etl import dictionary
 from etl.cli import main
 from etl.cli.group import COMMANDS, LazyGroup, ftmirror
 from etl.db import migrate, views
 from etl.db.engine import open_engine
-from etl.db.tables import lease_metadata, metadata
-from etl.resources import discover
+from etl.dictionary import markdown
 from etl.settings import load
 from etl.simulator import Simulator, World
 from tests.dear import servers_when_long
@@ -40,7 +41,8 @@ ROOT = Path(__file__).parents[1]
 #: With `console` blocks, in the order in which they are run.
 SHOWN = ("README.md", "docs/spend.md", "docs/sync.md", "docs/configuration.md")
 #: With `sql` blocks, asked of the demo's mirror.
-ASKED = ("README.md", "docs/views.md")
+ASKED = ("README.md",)
+DICTIONARY = "docs/data-dictionary.md"
 DOCUMENTS = (
     *SHOWN,
     "CHANGELOG.md",
@@ -48,7 +50,7 @@ DOCUMENTS = (
     "SECURITY.md",
     "docs/monitoring.md",
     "docs/reliability.md",
-    "docs/views.md",
+    DICTIONARY,
 )
 
 #: Where the README pretends to be, and the port it speaks of.
@@ -73,7 +75,7 @@ def fenced(content: str) -> list[Block]:
 
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
 BLOCKS = {name: fenced(content) for name, content in TEXTS.items()}
-README, VIEWS = TEXTS["README.md"], TEXTS["docs/views.md"]
+README = TEXTS["README.md"]
 
 
 def blocks(name: str, *languages: str) -> list[Block]:
@@ -195,22 +197,32 @@ def answered(found: list[Block]) -> list[tuple[Block, Block]]:
 
 def answers(name: str, url: str) -> Iterator[tuple[Block, str]]:
     """Each block of an answer with what is answered now; `url` is the demo's mirror."""
-    # What the page of views imports on the way, it imports after the demo.
-    for block, following in pairwise(BLOCKS[name]):
-        if block.language == "sh" and name == "docs/views.md":
-            for call in calls_in(block.body):
-                assert main([*call, "--quiet", "--database-url", url]) == 0
-        elif block.language == "sql":
-            yield following, answer(url, block.body)
+    for query, shown in answered(BLOCKS[name]):
+        yield shown, answer(url, query.body)
 
 
-def calls_in(body: str) -> list[list[str]]:
-    """The words of each line behind `ftmirror`; files are those of the checkout."""
-    found = [shlex.split(line)[1:] for line in body.splitlines()]
-    return [
-        [str(ROOT / word) if word.startswith("tests/") else word for word in words]
-        for words in found
-    ]
+def examples(url: str) -> dict[str, str]:
+    """What the example of each view answers, in the order of the dictionary.
+
+    `url` is the demo's mirror; what an example needs beside the demo is imported on the way.
+    """
+    found = {}
+    for view in dictionary.build().views:
+        for command in view.before:
+            words = shlex.split(command)[1:]
+            call = [str(ROOT / word) if word.startswith("tests/") else word for word in words]
+            assert main([*call, "--quiet", "--database-url", url]) == 0
+        found[view.name] = answer(url, view.sql)
+    return found
+
+
+def shown_examples() -> dict[str, str]:
+    """The answer that the dictionary shows for each view."""
+    parts = re.split(r"^### `(\w+)`\n\n", TEXTS[DICTIONARY], flags=re.MULTILINE)[1:]
+    found = {}
+    for name, part in zip(parts[::2], parts[1::2], strict=True):
+        (found[name],) = (block.body for block in fenced(part) if block.language == "text")
+    return found
 
 
 @servers_when_long
@@ -224,6 +236,12 @@ def test_queries_answer_alike_on_every_database(empty_database: str) -> None:
         assert [shown.language for _, shown in answered(BLOCKS[name])] == ["text"] * count
         for shown, said in answers(name, empty_database):
             assert (name, said) == (name, shown.body)
+    assert examples(empty_database) == shown_examples()
+
+
+def test_the_data_dictionary_is_what_is_declared_now() -> None:
+    """`.venv/bin/python -m tests.test_docs` writes it anew."""
+    assert markdown.render(dictionary.build(), shown_examples()) == TEXTS[DICTIONARY]
 
 
 # Settings and commands
@@ -278,22 +296,9 @@ def test_every_command_of_the_schema_is_there_too() -> None:
         assert set(re.findall(r"`(?:ftmirror db )?(\w+)`", line)) == set(db.list_commands(context))
 
 
-def test_every_table_is_in_the_table_of_tables() -> None:
-    discover()
-    section = README.partition("## Tables")[2].partition("\n## ")[0]
-    firsts = " ".join(re.findall(r"^\|([^|]*)\|", section, re.MULTILINE))
-    names = {*metadata.tables, *lease_metadata.tables}
-    assert set(re.findall(r"`(\w+)`", firsts)) == names
-
-
-def test_every_view_is_in_the_table_of_views_and_has_a_section_with_a_query() -> None:
-    section = README.partition("\n## Views")[2].partition("\n## ")[0]
+def test_every_view_is_in_the_table_of_views() -> None:
+    section = README.partition("\n## Tables and views")[2].partition("\n## ")[0]
     assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == views.names()
-    parts = re.split(r"^## `(\w+)`\n\n", VIEWS, flags=re.MULTILINE)[1:]
-    assert sorted(parts[::2]) == views.names()
-    for name, part in zip(parts[::2], parts[1::2], strict=True):
-        assert part.splitlines()[0] == views.summary(name)
-        assert any(re.search(rf"\b{name}\b", block.body) for block in fenced(part))
 
 
 def test_every_make_target_explains_itself_and_those_that_are_named_exist() -> None:
@@ -358,15 +363,17 @@ def rewrite() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         new = printed(folder)
+        url = f"sqlite:///{folder / 'ftmirror-demo.db'}"
         for document in ASKED:
-            found = dict(answers(document, f"sqlite:///{folder / 'ftmirror-demo.db'}"))
-            new.setdefault(document, {}).update(found)
+            new.setdefault(document, {}).update(answers(document, url))
+        page = markdown.render(dictionary.build(), examples(url))
     for document, found in new.items():
         content = TEXTS[document]
         for block in reversed(BLOCKS[document]):
             if block in found and still(found[block]) != still(block.body):
                 content = content[: block.start] + found[block] + content[block.end :]
         (ROOT / document).write_text(content, encoding="utf-8")
+    (ROOT / DICTIONARY).write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

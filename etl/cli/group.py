@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "drift": ("etl.cli.drifting:drift", "Show what this version does not know."),
     "db": ("etl.cli.db:db", "Look at the schema, and move it."),
+    "schema": ("etl.cli.schema:schema", "Explain tables, views and columns."),
     "simulate": ("etl.cli.trying:simulate", "Serve a fake API, for trying and testing."),
     "demo": ("etl.cli.trying:demo", "Simulate, sync and price, in one."),
     "version": ("etl.cli.version:version", "Show which version this is."),

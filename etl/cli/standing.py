@@ -243,7 +243,7 @@ def _database(context: Context) -> list[dict[str, Any]]:
                 may = will_upgrade and (found or "") < migrate.head()
                 lines.append(_line("schema", may, str(error)))
             else:
-                odd = migrate.differences(engine)
+                odd = migrate.differences(engine, with_comments=False)
                 said = f"at {found}, but the tables were changed; see `ftmirror db check`"
                 good = f"at {found}, as this version needs"
                 lines.append(_line("schema", not odd, said if odd else good))

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, MetaData, Table, func, inspect, select
 from sqlalchemy.schema import CreateTable
 
-from etl.db import lease, views
+from etl.db import comments, lease, views
 from etl.db.engine import database_errors, open_engine, shown, writing
 from etl.db.tables import (
     STANDING_INDEX,
@@ -122,10 +122,11 @@ def is_due(engine: Engine) -> bool:
 
 
 def upgrade(engine: Engine, *, command: str = "db upgrade", wait: float = 0.0) -> bool:
-    """Bring the schema to the newest revision; false where it was there already.
+    """Bring the schema to the newest revision; false where nothing was to do.
 
     The views are dropped before and made again after; so are they where some are missing, as after
-    an upgrade that MariaDB, which keeps each step of it, did not see the end of.
+    an upgrade that MariaDB, which keeps each step of it, did not see the end of. Comments that
+    differ are written at any revision.
     Raises LeaseHeld while another writer is at work, SchemaOutOfDate for a database that a newer
     version has migrated, StoreError.
     """
@@ -135,7 +136,7 @@ def upgrade(engine: Engine, *, command: str = "db upgrade", wait: float = 0.0) -
         if found is not None and found > head():
             require_current(engine)
         if found == head() and not _odd_views(engine):
-            return False
+            return _explain(engine, held.fence)
         _run(engine, found, "head", held.fence)
     return True
 
@@ -164,8 +165,11 @@ def history() -> list[tuple[str, str]]:
     return [(one.revision, one.doc) for one in reversed(list(script.walk_revisions()))]
 
 
-def differences(engine: Engine) -> list[str]:
-    """How the database's tables and views differ from this version's, one line each."""
+def differences(engine: Engine, *, with_comments: bool = True) -> list[str]:
+    """How the database's tables and views differ from this version's, one line each.
+
+    `with_comments`: also what they say otherwise of themselves, which nothing but people reads.
+    """
     from alembic.autogenerate import compare_metadata  # noqa: PLC0415
     from alembic.migration import MigrationContext  # noqa: PLC0415
 
@@ -179,8 +183,10 @@ def differences(engine: Engine) -> list[str]:
                 "include_object": partial(_is_ours, engine.dialect.name),
             },
         )
-        tables = [str(difference) for difference in compare_metadata(context, metadata)]
-        return tables + views.differences(connection)
+        found = compare_metadata(context, metadata)
+        tables = [str(difference) for difference in found if not _is_comment(difference)]
+        said = comments.differences(connection) if with_comments else []
+        return tables + views.differences(connection) + said
 
 
 def sql(url: str, down_to: str | None = None) -> str:
@@ -203,7 +209,8 @@ def sql(url: str, down_to: str | None = None) -> str:
     for table in lease_metadata.sorted_tables:
         out.write(f"{CreateTable(table).compile(dialect=engine.dialect)};\n\n")
     command.upgrade(config, "head", sql=True)
-    out.writelines(f"\n{one};\n" for one in views.create_statements(engine.dialect))
+    for one in (*views.create_statements(engine.dialect), *comments.statements(engine.dialect)):
+        out.write(f"\n{one};\n")
     return out.getvalue()
 
 
@@ -252,6 +259,25 @@ def _run(
         if target in ("head", head()):
             fence(connection)  # what came before may have been committed
             views.create(connection)
+            comments.bring(connection, fence)
+
+
+def _explain(engine: Engine, fence: Callable[[Connection], None]) -> bool:
+    """Write the comments that differ; false where none does."""
+    with database_errors():
+        with engine.connect() as connection:
+            if not comments.differing(connection):
+                return False
+        with writing(engine) as connection:
+            fence(connection)
+            return bool(comments.bring(connection, fence))
+
+
+def _is_comment(difference: Any) -> bool:
+    """Alembic's word for a comment; of views it knows none, so all are compared by ours."""
+    if isinstance(difference, list):  # what differs in one column
+        return all(_is_comment(one) for one in difference)
+    return difference[0] in ("add_table_comment", "remove_table_comment", "modify_comment")
 
 
 def _commits_each_statement(engine: Engine) -> bool:

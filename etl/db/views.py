@@ -1,8 +1,8 @@
 """The analytics views: which there are, and making and dropping them.
 
 A view is a file in `etl/sql/views/`: `<name>.sql`, or one `<name>.<database>.sql` for each database
-where no one text can be. It holds a comment that says in one sentence what the view shows, and a
-query. Views are made anew after every migration, so that they never stand in its way.
+where no one text can be. It holds a query; what the view means, says `<name>.toml` beside it (see
+`etl.db.explained`). Views are made anew after every migration, so that they never stand in its way.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Dialect, inspect
 
+from etl.db import explained
 from etl.errors import StoreError
 
 #: Views that earlier versions made and this one does not: dropped where they are found. A name in
 #: here is never given to a view again.
 RETIRED: frozenset[str] = frozenset()
 
-_DIRECTORY = Path(__file__).parent.parent / "sql" / "views"
 _NAME = re.compile(r"([a-z][a-z0-9_]*)(?:\.(postgresql|mariadb|mysql|sqlite))?\.sql")
 #: The texts that a database takes, best first; '' is the text for all.
 _TAKES = {
@@ -40,13 +40,15 @@ def names() -> list[str]:
 
 
 def summary(name: str) -> str:
-    """What a view shows, in the one sentence at its head."""
-    found = next(text for (view, _), text in _texts().items() if view == name)
-    return found.splitlines()[0].removeprefix("--").strip()
+    """What a view shows, in one sentence."""
+    return explained.views()[name].summary
 
 
 def digest() -> str:
-    """Changes with every change of a view's text: the newest migration names it as `VIEWS`."""
+    """Changes with every change of a query: the newest migration names it as `VIEWS`.
+
+    What a view is said to mean is not part of it: that reaches a database without a migration.
+    """
     whole = hashlib.sha256()
     for (name, database), text in sorted(_texts().items()):
         whole.update(f"{name}.{database}\n{text}\x00".encode())
@@ -116,24 +118,31 @@ def _text(name: str, dialect: Dialect) -> str:
 @cache
 def _texts() -> dict[tuple[str, str], str]:
     """Every text by the view's name and its database, '' for the one for all."""
-    return read(_DIRECTORY)
+    return read(explained.DIRECTORY)
 
 
 def read(directory: Path) -> dict[tuple[str, str], str]:
-    """The texts of a directory by the view's name and its database, '' for the one for all.
+    """The queries of a directory by the view's name and its database, '' for the one for all.
 
-    Raises StoreError for a file of another kind, or one that does not begin with its sentence.
+    Raises StoreError for a file of another kind, for a view that nothing explains, and for an
+    explanation of none.
     """
     found: dict[tuple[str, str], str] = {}
+    told = {path.stem for path in directory.glob(f"*{explained.SUFFIX}")}
     for path in sorted(directory.iterdir()):
+        if path.suffix == explained.SUFFIX:
+            continue
         named = _NAME.fullmatch(path.name)
         if named is None:
             raise StoreError(
                 f"{path.name} is no name of a view: write <name>.sql, or <name>.<database>.sql "
                 f"for {', '.join(_TAKES)}"
             )
-        text = path.read_text(encoding="utf-8").strip()
-        if not text.startswith("-- "):
-            raise StoreError(f"{path.name} does not begin with a comment that says what it shows")
-        found[named[1], named[2] or ""] = text
+        if named[1] not in told:
+            raise StoreError(
+                f"nothing says what {path.name} shows: write {named[1]}.toml beside it"
+            )
+        found[named[1], named[2] or ""] = path.read_text(encoding="utf-8").strip()
+    for name in sorted(told - {name for name, _ in found}):
+        raise StoreError(f"{name}.toml explains a view that has no query")
     return found

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Column, Index, Table
 
-from etl.db.tables import metadata
+from etl.db.tables import metadata, refers_to
 from etl.db.types import Name, UtcDateTime
 from etl.fields import Drift
 from etl.record import Record
@@ -18,11 +18,23 @@ from etl.resources.reading import opened, parent
 checkpoint_permissions = Table(
     "checkpoint_permissions",
     metadata,
-    Column("id", Name(64), primary_key=True),
-    Column("fine_tuned_model_checkpoint", Name(), nullable=False),
-    Column("project_id", Name()),
-    Column("created_at", UtcDateTime()),
+    Column("id", Name(64), primary_key=True, comment="The permission's id, as cp_…"),
+    Column(
+        "fine_tuned_model_checkpoint",
+        Name(),
+        nullable=False,
+        comment="The model, or the model of a checkpoint, that may be used.",
+        info=refers_to("jobs.fine_tuned_model", "job_checkpoints.fine_tuned_model_checkpoint"),
+    ),
+    Column(
+        "project_id",
+        Name(),
+        comment="The project that may use it. NULL: not said.",
+        info=refers_to("projects.id"),
+    ),
+    Column("created_at", UtcDateTime(), comment="When it was given (UTC). NULL: not said."),
     Index("checkpoint_permissions_by_model", "fine_tuned_model_checkpoint"),
+    comment="Which other projects may use a fine-tuned model. Needs an admin key; else empty.",
 )
 
 PermissionRow = row_of(checkpoint_permissions)

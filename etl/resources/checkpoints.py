@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Column, Index, Table
 
-from etl.db.tables import metadata
+from etl.db.tables import metadata, refers_to
 from etl.db.types import BigInt, Float, Name, UtcDateTime
 from etl.errors import RecordError
 from etl.fields import Drift, Fields
@@ -21,18 +21,41 @@ from etl.resources.reading import created_at, opened, parent
 job_checkpoints = Table(
     "job_checkpoints",
     metadata,
-    Column("id", Name(64), primary_key=True),
-    Column("job_id", Name(JOB_ID), nullable=False),
-    Column("created_at", UtcDateTime(), nullable=False),
-    Column("step_number", BigInt),
-    Column("fine_tuned_model_checkpoint", Name()),
-    Column("train_loss", Float),
-    Column("train_mean_token_accuracy", Float),
-    Column("valid_loss", Float),
-    Column("valid_mean_token_accuracy", Float),
-    Column("full_valid_loss", Float),
-    Column("full_valid_mean_token_accuracy", Float),
+    Column("id", Name(64), primary_key=True, comment="The checkpoint's id, as ftckpt_…"),
+    Column("job_id", Name(JOB_ID), nullable=False, comment="The job.", info=refers_to("jobs.id")),
+    Column("created_at", UtcDateTime(), nullable=False, comment="When it was made (UTC)."),
+    Column("step_number", BigInt, comment="After which step. NULL: not said."),
+    Column(
+        "fine_tuned_model_checkpoint",
+        Name(),
+        comment="The model as it was then, for use. NULL: it cannot be used.",
+    ),
+    Column(
+        "train_loss",
+        Float,
+        comment="Loss of the step on its training examples. NULL: not measured.",
+    ),
+    Column(
+        "train_mean_token_accuracy",
+        Float,
+        comment="Share of training tokens predicted right, 0 to 1. NULL: not measured.",
+    ),
+    Column("valid_loss", Float, comment="Loss on some validation examples. NULL: not measured."),
+    Column(
+        "valid_mean_token_accuracy",
+        Float,
+        comment="Share of some validation tokens predicted right, 0 to 1. NULL: not measured.",
+    ),
+    Column(
+        "full_valid_loss", Float, comment="Loss on the whole validation file. NULL: not measured."
+    ),
+    Column(
+        "full_valid_mean_token_accuracy",
+        Float,
+        comment="Share of all validation tokens predicted right, 0 to 1. NULL: not measured.",
+    ),
     Index("job_checkpoints_by_job", "job_id", "step_number"),
+    comment="Models as they were in the course of a job's training, with how good they were.",
 )
 
 CheckpointRow = row_of(job_checkpoints)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, Index, Table
 
 from etl import jsontext
-from etl.db.tables import metadata
+from etl.db.tables import metadata, refers_to
 from etl.db.types import BigInt, Exact, Float, Name, UtcDateTime
 from etl.errors import RecordError
 from etl.fields import Drift, Fields, example, is_empty, key
@@ -24,21 +24,59 @@ from etl.resources.reading import opened
 billed_costs = Table(
     "billed_costs",
     metadata,
-    Column("organization_id", Name(64), primary_key=True),
-    Column("start_time", UtcDateTime(), primary_key=True),
-    # These are '' where the API says null.
-    Column("project_id", Name(), primary_key=True),
-    Column("line_item", Name(), primary_key=True),
-    Column("currency", Name(16), primary_key=True),
-    Column("quantity_unit", Name(64), primary_key=True),
-    # The day's record, with which its rows come and go.
-    Column("bucket_id", Name(), nullable=False),
-    Column("end_time", UtcDateTime()),
-    Column("amount", Exact(), nullable=False),
-    # Billionths of the currency: whole numbers, which every database adds up alike.
-    Column("amount_nano", BigInt, nullable=False),
-    Column("quantity", Float),
+    Column(
+        "organization_id", Name(64), primary_key=True, comment="The organization that is billed."
+    ),
+    Column("start_time", UtcDateTime(), primary_key=True, comment="Where the UTC day begins."),
+    Column(
+        "project_id",
+        Name(),
+        primary_key=True,
+        comment="The project that it was used in. Empty where the API says null.",
+        info=refers_to("projects.id", may_lack=True),
+    ),
+    Column(
+        "line_item",
+        Name(),
+        primary_key=True,
+        comment="What is billed, as the bill calls it. Empty where the API says null.",
+    ),
+    Column(
+        "currency",
+        Name(16),
+        primary_key=True,
+        comment="In small letters, as usd. Empty where the API does not say.",
+    ),
+    Column(
+        "quantity_unit",
+        Name(64),
+        primary_key=True,
+        comment="What quantity counts, as tokens. Empty where the API says null.",
+    ),
+    Column(
+        "bucket_id",
+        Name(),
+        nullable=False,
+        comment="The day's record, with which its rows come and go.",
+    ),
+    Column("end_time", UtcDateTime(), comment="Where the day ends (UTC). NULL: not said."),
+    Column(
+        "amount",
+        Exact(),
+        nullable=False,
+        comment="The amount in the currency, to 20 decimals; below 0 for a credit. Text on SQLite.",
+    ),
+    Column(
+        "amount_nano",
+        BigInt,
+        nullable=False,
+        comment="The amount in billionths of the currency, rounded half up: whole numbers, which "
+        "every database adds up alike.",
+    ),
+    Column("quantity", Float, comment="How much was used, in quantity_unit. NULL: not said."),
     Index("billed_costs_by_bucket", "bucket_id"),
+    comment="What OpenAI billed on each UTC day, all of it, not training alone. Needs an admin "
+    "key; else empty.",
 )
 
 CostRow = row_of(billed_costs)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Column, ColumnElement, Index, Table, case, func, select
 
-from etl.db.tables import metadata
+from etl.db.tables import metadata, refers_to
 from etl.db.types import BigInt, Json, LongText, Name, UtcDateTime
 from etl.errors import RecordError
 from etl.fields import Drift, Fields
@@ -23,16 +23,30 @@ from etl.spend.rules import billed_tokens
 job_events = Table(
     "job_events",
     metadata,
-    Column("id", Name(64), primary_key=True),
-    Column("job_id", Name(JOB_ID), nullable=False),
-    # 0 is the oldest; what it is it stays.
-    Column("position", BigInt, nullable=False),
-    Column("created_at", UtcDateTime(), nullable=False),
-    Column("level", Name()),
-    Column("type", Name()),
-    Column("message", LongText()),
-    Column("data", Json()),
+    Column("id", Name(64), primary_key=True, comment="The event's id, as ftevent-…"),
+    Column("job_id", Name(JOB_ID), nullable=False, comment="The job.", info=refers_to("jobs.id")),
+    Column(
+        "position",
+        BigInt,
+        nullable=False,
+        comment="Its place among its job's events: 0 is the oldest, and what it is it stays.",
+    ),
+    Column(
+        "created_at",
+        UtcDateTime(),
+        nullable=False,
+        comment="When it happened (UTC). Several share a second: order by position.",
+    ),
+    Column("level", Name(), comment="info, warn (at Azure warning) or error. NULL: not said."),
+    Column("type", Name(), comment="message, metrics or moderation_checks. NULL: not said."),
+    Column("message", LongText(), comment="What happened, in the server's words. NULL: not said."),
+    Column(
+        "data",
+        Json(),
+        comment="What it measured or found. Figures stand in training_metrics too. NULL: nothing.",
+    ),
     Index("job_events_by_job", "job_id", "position"),
+    comment="What happened in the course of a job, one row each.",
 )
 
 EventRow = row_of(job_events)

@@ -17,13 +17,14 @@ from etl.resources.reading import opened
 files = Table(
     "files",
     metadata,
-    Column("id", Name(), primary_key=True),
-    Column("filename", LongText()),
-    Column("bytes", BigInt),
-    Column("purpose", Name()),
-    Column("created_at", UtcDateTime()),
-    Column("expires_at", UtcDateTime()),
-    Column("status", Name()),
+    Column("id", Name(), primary_key=True, comment="The file's id, as file-…"),
+    Column("filename", LongText(), comment="The name it was uploaded under. NULL: not said."),
+    Column("bytes", BigInt, comment="Its size in bytes. NULL: not said."),
+    Column("purpose", Name(), comment="As fine-tune or fine-tune-results. NULL: not said."),
+    Column("created_at", UtcDateTime(), comment="When it was made (UTC). NULL: not said."),
+    Column("expires_at", UtcDateTime(), comment="When it will be deleted (UTC). NULL: never."),
+    Column("status", Name(), comment="As uploaded, processed or error. NULL: not said."),
+    comment="Files that jobs name. What is in them is mirrored of result files only.",
 )
 
 FileRow = row_of(files)

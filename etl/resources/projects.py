@@ -16,11 +16,12 @@ from etl.resources.reading import opened
 projects = Table(
     "projects",
     metadata,
-    Column("id", Name(64), primary_key=True),
-    Column("name", LongText()),
-    Column("status", Name()),
-    Column("created_at", UtcDateTime()),
-    Column("archived_at", UtcDateTime()),
+    Column("id", Name(64), primary_key=True, comment="The project's id, as proj_…"),
+    Column("name", LongText(), comment="Its name, as people see it. NULL: it has none."),
+    Column("status", Name(), comment="active or archived. NULL: not said."),
+    Column("created_at", UtcDateTime(), comment="When it was made (UTC). NULL: not said."),
+    Column("archived_at", UtcDateTime(), comment="When it was archived (UTC). NULL: it was not."),
+    comment="Projects of the organization, archived ones too. Needs an admin key; else empty.",
 )
 
 ProjectRow = row_of(projects)

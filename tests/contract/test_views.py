@@ -148,14 +148,21 @@ def test_a_view_comes_after_those_that_it_reads(mirror: Engine) -> None:
 
 @pytest.mark.parametrize("name", ["Costs.sql", "costs.oracle.sql", "costs.txt", "2024.sql"])
 def test_a_file_of_another_name_is_refused(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text("-- Shows it.\nSELECT 1 AS one\n")
+    (tmp_path / name).write_text("SELECT 1 AS one\n")
     with pytest.raises(StoreError, match=f"{name} is no name of a view: write <name>.sql"):
         views.read(tmp_path)
 
 
-def test_a_file_that_does_not_say_what_it_shows_is_refused(tmp_path: Path) -> None:
+def test_a_view_that_nothing_explains_is_refused_and_so_is_an_explanation_of_none(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "costs.sql").write_text("SELECT 1 AS one\n")
-    with pytest.raises(StoreError, match=r"costs\.sql does not begin with a comment"):
+    with pytest.raises(StoreError, match=r"what costs\.sql shows: write costs\.toml beside it"):
+        views.read(tmp_path)
+    (tmp_path / "costs.toml").touch()
+    assert views.read(tmp_path) == {("costs", ""): "SELECT 1 AS one"}
+    (tmp_path / "old.toml").touch()
+    with pytest.raises(StoreError, match=r"old\.toml explains a view that has no query"):
         views.read(tmp_path)
 
 

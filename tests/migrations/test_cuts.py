@@ -74,7 +74,7 @@ def test_an_upgrade_goes_on_wherever_it_was_cut(mariadb: Engine) -> None:
         lambda: migrate.current(mariadb) == migrate.head(),
     )
     assert taken == whole[: len(taken)]  # none is taken twice
-    assert len(whole) - len(taken) < len(views.names())
+    assert len(whole) - len(taken) < len(views.names()) + len(tables(mariadb))  # and their comments
     migrate.upgrade(mariadb)
     assert migrate.differences(mariadb) == []
     assert contents(mariadb) == uncut

@@ -54,7 +54,7 @@ def names(wheel: Path) -> set[str]:
 def test_it_holds_every_module_view_and_migration(wheel: Path) -> None:
     sources = [
         *(path.relative_to(ROOT) for path in (ROOT / "etl").rglob("*.py")),
-        *(path.relative_to(ROOT) for path in (ROOT / "etl" / "sql").rglob("*.sql")),
+        *(path.relative_to(ROOT) for path in (ROOT / "etl" / "sql").rglob("*.*")),
         *(
             Path("etl/_migrations") / path.relative_to(ROOT / "migrations")
             for path in (ROOT / "migrations").rglob("*")

@@ -1,4 +1,3 @@
--- A job's checkpoint with the lowest validation loss, or training loss where there is no other.
 SELECT
     r.job_id,
     r.checkpoint_id,

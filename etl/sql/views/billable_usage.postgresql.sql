@@ -1,4 +1,3 @@
--- What a job used of what is billed, and the UTC day and month it counts to: its end, else its start.
 SELECT
     t.job_id,
     t.unit,

@@ -1,4 +1,3 @@
--- What was billed for a line item on a UTC day, and the kind of cost it is, NULL where no pattern fits.
 SELECT
     b.organization_id,
     b.project_id,

@@ -1,4 +1,3 @@
--- What a job cost by the price book: to the micro-dollar, how sure that is, and why it is not known.
 SELECT
     c.job_id,
     c.source,

@@ -1,4 +1,3 @@
--- A failed or cancelled job: the error that the API gives, and its last warning or error event.
 SELECT
     j.id AS job_id,
     j.source,

@@ -1,4 +1,3 @@
--- A job and version: status, which fields changed, when that was observed, and by which run.
 SELECT
     h.job_id,
     h.version,

@@ -1,4 +1,3 @@
--- A job, wide: effective hyperparameters, how long it took, and how much is mirrored of it.
 SELECT
     j.id AS job_id,
     j.source,

@@ -1,4 +1,3 @@
--- A job's way through time: created, started, finished, and the whole seconds between.
 SELECT
     t.job_id,
     t.created_at,

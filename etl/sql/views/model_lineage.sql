@@ -1,4 +1,3 @@
--- A fine-tuned model and the job that made it, and the model and job that it came from.
 WITH RECURSIVE
 made AS (
     SELECT j.id AS job_id, j.id_space, j.fine_tuned_model AS model, j.created_at

@@ -1,4 +1,3 @@
--- What training cost on each UTC day, by the day on which a job ended.
 SELECT
     c.spent_on AS day,
     count(*) AS jobs,

@@ -1,4 +1,3 @@
--- What training cost for each value of each metadata key; jobs without the key stand under NULL.
 SELECT
     m.name,
     m.value,

@@ -1,4 +1,3 @@
--- What training cost on each base model.
 SELECT
     c.base_model,
     count(*) AS jobs,

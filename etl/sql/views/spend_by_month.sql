@@ -1,4 +1,3 @@
--- What training cost in each UTC month, by the month in which a job ended.
 SELECT
     c.spent_in AS month,
     count(*) AS jobs,

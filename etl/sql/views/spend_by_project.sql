@@ -1,4 +1,3 @@
--- What training cost in each project, with its name where the projects are mirrored.
 SELECT
     c.project_id,
     max(p.name) AS project_name,

@@ -1,4 +1,3 @@
--- What training should have cost beside what was billed for it, in each UTC month and project.
 SELECT
     r.month,
     r.project_id,

@@ -1,4 +1,3 @@
--- A source and resource that sync reads: when it was last in step, and how the last run there went.
 SELECT
     h.source,
     h.resource,

@@ -1,4 +1,3 @@
--- A job, where it was measured, and a step: the metrics of training as columns.
 SELECT
     m.job_id,
     m.origin,

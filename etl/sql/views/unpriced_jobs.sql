@@ -1,4 +1,3 @@
--- A job that has ended and whose cost is not known, and why not.
 SELECT
     c.job_id,
     c.source,
