@@ -1,7 +1,6 @@
-"""datasette over a SQLite mirror: its metadata made, its server started, its dashboard pictured.
+"""datasette over a SQLite mirror: its server started and asked, its dashboard pictured.
 
-python -m bi.datasette write                       # config/datasette/metadata.json anew
-python -m bi.datasette picture docs/datasette.png  # of the dashboard, over a demo's mirror
+python -m bi.datasette docs/datasette.png  # the dashboard, over a demo's mirror
 """
 
 from __future__ import annotations
@@ -23,9 +22,8 @@ from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
 from bi import environments
-from bi.descriptions import DASHBOARD, DATABASE, HOME, metadata
+from bi.descriptions import DASHBOARD, DATABASE, METADATA
 
-METADATA = HOME / "metadata.json"
 #: Seconds that datasette may take to come up on a busy machine.
 PATIENCE = 60.0
 #: As README.md there starts it: the sums of a large mirror take longer than datasette's second, and
@@ -33,11 +31,6 @@ PATIENCE = 60.0
 SETTINGS = {"sql_time_limit_ms": "20000", "max_returned_rows": "10000"}
 
 _OPENER = build_opener(ProxyHandler({}))
-
-
-def text() -> str:
-    """What metadata.json says."""
-    return json.dumps(metadata(), indent=2, ensure_ascii=False) + "\n"
 
 
 @contextmanager
@@ -144,21 +137,17 @@ def picture(address: str, file: Path) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Do what the words ask for; the exit code."""
-    if words == ["write"]:
-        METADATA.write_text(text(), encoding="utf-8")
-        return 0
-    if len(words) == 2 and words[0] == "picture":
-        with tempfile.TemporaryDirectory() as name:
-            mirror = Path(name) / "ftmirror.db"
-            demo = [sys.executable, "-m", "etl.cli", "demo"]
-            demo += ["--database-url", f"sqlite:///{mirror}"]
-            subprocess.run(demo, check=True, stdout=subprocess.DEVNULL, cwd=name)
-            with served(mirror, immutable=True) as address:
-                picture(dashboard(address), Path(words[1]))
-        return 0
-    print(__doc__, file=sys.stderr)
-    return 2
+    """Take the picture that the words name; the exit code."""
+    if len(words) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as name:
+        mirror = Path(name) / "mirror.db"
+        demo = [sys.executable, "-m", "etl.cli", "demo", "--database-url", f"sqlite:///{mirror}"]
+        subprocess.run(demo, check=True, stdout=subprocess.DEVNULL, cwd=name)
+        with served(mirror, immutable=True) as address:
+            picture(dashboard(address), Path(words[0]))
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""What datasette is told of a mirror: written by hand, and known of each table, view and column.
+"""What datasette and dbt are told of a mirror: what is known of each table, view and column.
 
-from bi.descriptions import metadata
-
-metadata()["databases"]["ftmirror"]["tables"]["spend_by_month"]["description"]
+python -m bi.descriptions  # writes config/datasette/metadata.json and config/dbt/models/views.md
 """
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -22,6 +21,9 @@ from etl.resources import discover
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "config" / "datasette"
+#: What datasette reads, and what dbt does; both are written by this module.
+METADATA = HOME / "metadata.json"
+DBT_DOCS = ROOT / "config" / "dbt" / "models" / "views.md"
 #: The name under which datasette serves a mirror: that of its file, `ftmirror.db`.
 DATABASE = "ftmirror"
 #: The only page of datasette-dashboards.
@@ -37,6 +39,18 @@ _UNITS = {
     r".*_usd": "US dollars",
     r".*_at|.*_time|estimated_finish|valid_(from|until)|missing_since|absent_since": "UTC",
 }
+
+
+def texts() -> dict[Path, str]:
+    """What the files should say, by their path."""
+    blocks = [
+        f"{{% docs ftmirror_{name} %}}\n{views.summary(name)}\n{{% enddocs %}}\n"
+        for name in views.names()
+    ]
+    return {
+        METADATA: json.dumps(metadata(), indent=2, ensure_ascii=False) + "\n",
+        DBT_DOCS: "\n".join(blocks),
+    }
 
 
 def metadata() -> dict[str, Any]:
@@ -58,12 +72,12 @@ def metadata() -> dict[str, Any]:
     }
 
 
-def described(texts: Path = _VIEWS) -> dict[str, dict[str, Any]]:
-    """What is known of each table and view, by name; `texts` is the directory of the views."""
+def described(directory: Path = _VIEWS) -> dict[str, dict[str, Any]]:
+    """What is known of each table and view, by name; `directory` is the views'."""
     discover()
     tables = [*declared.tables.values(), *lease_metadata.tables.values()]
     found = {table.name: _table(table) for table in tables}
-    found |= {name: _view(name, texts) for name in views.names()}
+    found |= {name: _view(name, directory) for name in views.names()}
     return dict(sorted(found.items()))
 
 
@@ -72,9 +86,9 @@ def _table(table: Table) -> dict[str, Any]:
     return _entry(table.comment, columns)
 
 
-def _view(name: str, texts: Path) -> dict[str, Any]:
+def _view(name: str, directory: Path) -> dict[str, Any]:
     """A view's sentence, and its columns where a file beside its query explains them."""
-    path = texts / f"{name}.toml"
+    path = directory / f"{name}.toml"
     explained = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     columns = {
         column: _column(column, comment) for column, comment in explained.get("columns", {}).items()
@@ -97,3 +111,8 @@ def _column(name: str, comment: str | None) -> str | None:
     if comment and unit and unit.lower() not in comment.lower():
         return f"{comment.rstrip('.')} ({unit})."
     return comment or (f"In {unit}." if unit else None)
+
+
+if __name__ == "__main__":
+    for file, content in texts().items():
+        file.write_text(content, encoding="utf-8")

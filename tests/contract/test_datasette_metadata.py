@@ -1,4 +1,4 @@
-"""What datasette is told: fresh, of everything that is there, and questions that each database takes."""
+"""What datasette is told: fresh, of all that is there, with questions that each database takes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import pytest
 from sqlalchemy import Column, Engine, MetaData, Table, inspect, text
 from sqlalchemy.types import Integer
 
-from bi import datasette, descriptions, environments
+from bi import descriptions, environments
 from etl.db import migrate, views
 from tests.reporting import fill, fill_bills
 
-METADATA = json.loads(datasette.METADATA.read_text(encoding="utf-8"))
+METADATA = json.loads(descriptions.METADATA.read_text(encoding="utf-8"))
 OURS = METADATA["databases"][descriptions.DATABASE]
 CHARTS = METADATA["plugins"]["datasette-dashboards"][descriptions.DASHBOARD]["charts"]
 #: What questions ask whoever asks them.
 GIVEN = {"job_id": "ftjob-a"}
 
 
-def test_the_file_is_what_would_be_written_now() -> None:
-    """After a change: `python -m bi.datasette write`."""
-    assert datasette.METADATA.read_text(encoding="utf-8") == datasette.text()
+@pytest.mark.parametrize("path", descriptions.texts(), ids=lambda path: path.name)
+def test_what_is_written_there_is_what_would_be_written_now(path: Path) -> None:
+    """After a change: `python -m bi.descriptions`."""
+    assert path.read_text(encoding="utf-8") == descriptions.texts()[path]
 
 
 def test_every_table_and_view_of_a_mirror_is_known_and_no_other(sqlite_engine: Engine) -> None:
@@ -36,6 +37,11 @@ def test_every_table_and_view_of_a_mirror_is_known_and_no_other(sqlite_engine: E
         assert set(told.get("columns", ())) <= columns, name
         assert {*told.get("units", ()), *told.get("facets", ())} <= columns, name
         assert {told.get("sort_desc", "")} <= {*columns, ""}, name
+
+
+def test_no_question_stands_before_a_table_or_a_view() -> None:
+    """Where two have one name, datasette shows the question."""
+    assert set(OURS["queries"]) & set(OURS["tables"]) == set()
 
 
 def test_every_view_says_what_its_file_says() -> None:
@@ -114,7 +120,7 @@ def test_every_question_is_answered_alike_on_every_database(
     found = answers(engine)
     assert found == answers(sqlite_engine)
     assert len(found) >= 10
-    assert found["spend_by_month"][0] == ("2025-03", 4.0, 2100500.0, 6.3, 0.3, 1.0, 1.0)
+    assert found["cost_of_each_month"][0] == ("2025-03", 4.0, 2100500.0, 6.3, 0.3, 1.0, 1.0)
     assert found["dearest_jobs"][0][0] == "ftjob-a"
     assert found["dearest_failed_jobs"][0][:5] == (
         *("ftjob-c", "failed", "gpt-4o-mini-2024-07-18", "server_error"),

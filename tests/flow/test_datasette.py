@@ -15,16 +15,17 @@ from sqlalchemy import Engine, create_engine, text
 from bi import datasette
 from bi.datasette import DATABASE, ask, rows, served
 from bi.descriptions import DASHBOARD
+from bi.descriptions import METADATA as METADATA_FILE
 from etl.db import views
 from etl.simulator import Simulator, World
 from etl.spend.prices import load
 from tests.conftest import make_schema
 from tests.mirror import EVERYTHING, source_of, sync
-from tests.reporting import fill, job, put_jobs, visit_address
+from tests.reporting import Visit, fill, job, put_jobs, visit_address
 
 pytestmark = pytest.mark.long
 
-METADATA = json.loads(datasette.METADATA.read_text(encoding="utf-8"))
+METADATA = json.loads(METADATA_FILE.read_text(encoding="utf-8"))
 QUERIES = METADATA["databases"][DATABASE]["queries"]
 CHARTS = METADATA["plugins"]["datasette-dashboards"][DASHBOARD]["charts"]
 #: What goes on while two ask.
@@ -163,7 +164,7 @@ def test_a_write_is_refused(full: str, bare: str, mirror: Path, empty: Path, sql
     for address in (full, bare):
         assert datasette.refusal(address, sql) != ""
         body = Request(f"{address}/{DATABASE}", b"sql=DELETE", method="POST")
-        with pytest.raises(OSError, match="40[35]"):
+        with pytest.raises(OSError, match=r"40[35]"):
             datasette._OPENER.open(body, timeout=30)
     assert before == [hashlib.sha256(path.read_bytes()).digest() for path in (mirror, empty)]
 
@@ -183,13 +184,16 @@ def test_tables_and_views_are_explained_and_what_is_ours_alone_is_hidden(full: s
     told = {one["name"]: one for one in ask(full, f"/{DATABASE}")["tables"]}
     assert told["leases"]["hidden"]
     assert not told["jobs"]["hidden"]
-    page = ask(full, f"/{DATABASE}/spend_by_month")
-    assert page["human_description_en"] == ""
     told = ask(full, "/-/metadata")["databases"][DATABASE]["tables"]["spend_by_month"]
     assert told["description"] == views.summary("spend_by_month")
 
 
 # In a browser
+
+
+def complaints(seen: Visit) -> list[str]:
+    """What the browser complained of, but for Vega's word that an axis has nothing to show."""
+    return [one for one in seen.console if "WARN Infinite extent" not in one]
 
 
 def test_the_dashboard_is_drawn_and_asks_nobody_else(
@@ -209,7 +213,7 @@ def test_the_dashboard_is_drawn_and_asks_nobody_else(
 
 def test_a_dashboard_of_nothing_says_so_in_each_of_its_parts(bare: str, tmp_path: Path) -> None:
     seen = visit_address(datasette.dashboard(bare), tmp_path)
-    assert seen.console == []
+    assert complaints(seen) == []
     assert seen.dom.count(">nothing yet</") == len(CHARTS)
 
 
@@ -229,6 +233,6 @@ def test_a_name_that_is_a_script_is_drawn_as_text(tmp_path: Path) -> None:
         seen = visit_address(datasette.dashboard(address), tmp_path)
         page = visit_address(f"{address}/{DATABASE}/failures_by_code", tmp_path)
     for one in (seen, page):
-        assert one.console == []
+        assert complaints(one) == []
         assert "<img src=" not in one.dom
         assert "&lt;img src=x" in one.dom
