@@ -44,6 +44,8 @@ DOCUMENTS = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
+    "config/datasette/README.md",
+    "config/dbt/README.md",
     "docs/monitoring.md",
     "docs/reliability.md",
     "docs/views.md",

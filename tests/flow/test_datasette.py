@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from bi import datasette
-from bi.datasette import DATABASE, ask, rows, served
-from bi.descriptions import DASHBOARD
+from bi.datasette import ask, rows, served
+from bi.descriptions import DASHBOARD, DATABASE
 from bi.descriptions import METADATA as METADATA_FILE
 from etl.db import views
 from etl.simulator import Simulator, World
