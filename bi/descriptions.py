@@ -91,7 +91,9 @@ def _view(name: str, directory: Path) -> dict[str, Any]:
     path = directory / f"{name}.toml"
     explained = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     columns = {
-        column: _column(column, comment) for column, comment in explained.get("columns", {}).items()
+        # A sentence, or the column's kind and a sentence.
+        column: _column(column, words if isinstance(words, str) else words[-1])
+        for column, words in explained.get("columns", {}).items()
     }
     return _entry(views.summary(name), columns)
 

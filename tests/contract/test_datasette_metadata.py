@@ -70,10 +70,11 @@ def test_a_comment_of_a_column_is_told_with_its_unit() -> None:
 
 
 def test_columns_of_a_view_are_told_where_a_file_explains_them(tmp_path: Path) -> None:
-    (tmp_path / "spend_by_day.toml").write_text('[columns]\nday = "A UTC day."\n')
+    columns = '[columns]\nday = ["text", "A UTC day."]\njobs = "How many."\n'
+    (tmp_path / "spend_by_day.toml").write_text(columns)
     assert descriptions.described(tmp_path)["spend_by_day"] == {
         "description": views.summary("spend_by_day"),
-        "columns": {"day": "A UTC day."},
+        "columns": {"day": "A UTC day.", "jobs": "How many."},
     }
 
 
