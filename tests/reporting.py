@@ -301,6 +301,11 @@ def browser() -> str:
 
 def visit(path: Path, directory: Path, *options: str) -> Visit:
     """Open a file in headless Chromium, which cannot reach anything but this machine."""
+    return visit_address(path.as_uri(), directory, *options)
+
+
+def visit_address(address: str, directory: Path, *options: str) -> Visit:
+    """The same with a page of a server on this machine."""
     log = directory / "net.json"
     done = subprocess.run(
         [
@@ -314,7 +319,7 @@ def visit(path: Path, directory: Path, *options: str) -> Visit:
             "--virtual-time-budget=3000",
             *options,
             "--dump-dom",
-            path.as_uri(),
+            address,
         ],
         capture_output=True,
         timeout=120,

@@ -48,6 +48,8 @@ DOCUMENTS = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
+    "config/datasette/README.md",
+    "config/dbt/README.md",
     "docs/monitoring.md",
     "docs/reliability.md",
     DICTIONARY,
