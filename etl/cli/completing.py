@@ -1,0 +1,41 @@
+"""`ftmirror completion`: what makes the shell complete commands, options and their words."""
+
+from __future__ import annotations
+
+import click
+
+from etl.cli import output
+from etl.cli.options import Context, command
+
+#: The variable with which the shell's script asks for words; click answers before all else.
+VARIABLE = "_FTMIRROR_COMPLETE"
+
+
+@command(
+    "completion",
+    example="""
+    ftmirror completion bash > ~/.local/share/bash-completion/completions/ftmirror
+    ftmirror completion zsh > ~/.zfunc/_ftmirror
+    ftmirror completion fish > ~/.config/fish/completions/ftmirror.fish
+    """,
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="SHELL")
+def completion(_context: Context, *, shell: str) -> None:
+    """Print what makes your shell complete.
+
+    SHELL is bash (4.4 or newer), zsh or fish. Put the script where the examples have it, make the
+    directory first where it is not there, and open a new shell. For zsh, ~/.zshrc must have
+    `fpath+=~/.zfunc` before `autoload -Uz compinit; compinit`. To try it in this shell only:
+    eval "$(ftmirror completion bash)". It completes commands, options, their words, the sources of
+    your configuration, and files.
+    """
+    from click.shell_completion import get_completion_class
+
+    from etl.cli.group import ftmirror
+
+    made = get_completion_class(shell)
+    if made is None:
+        raise TypeError(f"click knows no {shell}")
+    script = made(ftmirror, {}, "ftmirror", VARIABLE)
+    # Not `source()`, which for bash runs a bash only to ask for its version.
+    output.data((script.source_template % script.source_vars()).strip())
