@@ -10,6 +10,19 @@ from etl.cli.options import Context, command
 #: The variable with which the shell's script asks for words; click answers before all else.
 VARIABLE = "_FTMIRROR_COMPLETE"
 
+#: Where click's script for zsh asks whether it is called or read; it takes every call but the first
+#: for a reading, and so completes nothing the second time. What stands in its place knows by name.
+_ZSH_CALL = "if [[ $zsh_eval_context"
+_ZSH_END = """\
+if [[ $funcstack[1] == _ftmirror ]]; then
+    # a file in fpath, which is called
+    _ftmirror_completion "$@"
+else
+    # eval or source: to be called later
+    compdef _ftmirror_completion ftmirror
+fi
+"""
+
 
 @command(
     "completion",
@@ -36,6 +49,7 @@ def completion(_context: Context, *, shell: str) -> None:
     made = get_completion_class(shell)
     if made is None:
         raise TypeError(f"click knows no {shell}")
-    script = made(ftmirror, {}, "ftmirror", VARIABLE)
+    words = made(ftmirror, {}, "ftmirror", VARIABLE)
     # Not `source()`, which for bash runs a bash only to ask for its version.
-    output.data((script.source_template % script.source_vars()).strip())
+    script = (words.source_template % words.source_vars()).strip()
+    output.data(script.partition(_ZSH_CALL)[0] + _ZSH_END if shell == "zsh" else script)
