@@ -215,6 +215,8 @@ class Run:
                     log.warning("%s, %s: %s", tally.source, tally.resource, chunk.caveat)
                     tally.error = chunk.caveat
                 tally.read += len(chunk.items)
+                if tally.total is not None and tally.done is not None:
+                    tally.done = min(tally.done + len(chunk.reads), tally.total)
                 tally.counts["pages"] += chunk.pages
                 self.progress(tally)
                 is_late = time.monotonic() - written_at >= BATCH_SECONDS

@@ -137,7 +137,7 @@ def printed(folder: Path) -> list[str]:
 
 def still(shown: str) -> str:
     """Without what differs from run to run: times, durations, and how far a slow run is."""
-    shown = re.sub(r"^\S+, \w+: [\d,]+ records so far\n", "", shown, flags=re.MULTILINE)
+    shown = re.sub(r"^\S+, \w+: [\d,]+ records so far.*\n", "", shown, flags=re.MULTILINE)
     shown = re.sub(r"\d{4}-\d\d-\d\d( at)? \d\d:\d\d:\d\d", "<time>", shown)
     return re.sub(r"\b\d+(\.\d+)? s\b *", "<duration> ", shown)
 

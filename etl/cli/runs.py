@@ -134,7 +134,7 @@ def import_(
     too. A record is never moved back in time: an older state goes to the history and is counted
     `older`. Needs no key.
     """
-    from etl import importing
+    from etl import importing, saved
     from etl.record import Origin
     from etl.resources import discover
     from etl.spend.prices import load
@@ -153,7 +153,7 @@ def import_(
         book=load(context.settings.prices_file),
     )
     for name in files:
-        importing.require_file(name)
+        saved.require_file(name)
     with (
         database.for_writing(context, wait=wait) as engine,
         progress.shown(context) as step,
