@@ -135,6 +135,8 @@ class _Waiting:
             self._source.tallies.append(self._tallies[kind])
         tally = self._tallies[kind]
         tally.total, tally.done = self.extent.total, self.extent.done
+        if tally.status != "failed":
+            tally.status = "running"  # again: more came of the same kind
         items = self._items.pop(kind, [])
         if _is_growing(resource):
             items = _in_their_places(self._engine, resource, items)

@@ -175,6 +175,8 @@ class Run:
             is_partial = tally.newly_quarantined > 0 or tally.error is not None
             if tally.status != "failed":
                 tally.status = "partial" if is_partial else "success"
+        if not importing:
+            tally.total = tally.done  # fewer may have come than were thought of
         tally.counts.update(meter())
         tally.finished_at = self.store.now()
         self.store.note(tally)

@@ -25,7 +25,7 @@ LOG_EVERY = 10.0
 #: Seconds after which a rate says something.
 RATE_AFTER = 0.5
 #: Columns of a name in the bar; the end of a longer one is not shown.
-_NAME = 26
+_NAME = 20
 
 
 @dataclass
@@ -165,8 +165,9 @@ def _bar() -> Iterator[Callable[[Tally], None]]:
                 task = progress.add_task(escape(name), total=None, **blank)
                 tasks[key] = task, Pace.of(tally, now)
             task_id, pace = tasks[key]
-            is_over = tally.status != "running"
             total = tally.total if tally.total and _done(tally) <= tally.total else None
+            is_over = tally.status != "running" and total in (None, _done(tally))
+            end = "done" if tally.status == "success" else tally.status
             rate = pace.rate(tally.read, now)
             left = None if total is None else pace.left(_done(tally), total, now)
             progress.update(
@@ -177,7 +178,7 @@ def _bar() -> Iterator[Callable[[Tally], None]]:
                 share="" if total is None or is_over else f"{100 * _done(tally) // total}%",
                 records=f"{tally.read:,}",
                 rate="" if rate is None else f"{rate:,.0f}/s",
-                left="done" if is_over else "" if left is None else f"{duration(left)} left",
+                left=end if is_over else "" if left is None else f"{duration(left)} left",
             )
 
         yield step
