@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import click
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from etl.cli import main
 from etl.cli.group import ftmirror

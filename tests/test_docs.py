@@ -3,7 +3,8 @@
 `console` blocks are run in order, as one shell session; `sql` blocks on each kind of database, with
 their answer in the `text` block below; `toml` blocks are loaded; `sh` and `cron` lines, which need
 a real key or server, are at least parsed. The same goes for the page of views. `python -m
-tests.test_docs` writes what is really printed into both.
+tests.test_docs` writes what is really printed into both, and the pages of the command line
+(tests/manual.py) and of answers in JSON (tests/answers.py).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from etl.db.tables import lease_metadata, metadata
 from etl.resources import discover
 from etl.settings import load
 from etl.simulator import Simulator, World
+from tests import answers as answers_in_json
+from tests import manual
 from tests.dear import servers_when_long
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +47,8 @@ DOCUMENTS = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
+    "docs/cli.md",
+    "docs/json.md",
     "docs/monitoring.md",
     "docs/reliability.md",
     "docs/views.md",
@@ -352,6 +357,9 @@ def rewrite() -> None:
             if block in new and still(new[block]) != still(block.body):
                 content = content[: block.start] + new[block] + content[block.end :]
         (ROOT / path).write_text(content, encoding="utf-8")
+    manual.PAGE.write_text(manual.page(), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as name:
+        answers_in_json.PAGE.write_text(answers_in_json.rewritten(Path(name)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from tests import answers
 from tests.answers import BESIDE, PAGE, SAME_AS, answers_json, commands, names, problems, schema

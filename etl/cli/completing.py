@@ -27,7 +27,7 @@ fi
 @command(
     "completion",
     example="""
-    ftmirror completion bash > ~/.local/share/bash-completion/completions/ftmirror
+    ftmirror completion bash >> ~/.bashrc
     ftmirror completion zsh > ~/.zfunc/_ftmirror
     ftmirror completion fish > ~/.config/fish/completions/ftmirror.fish
     """,
@@ -36,11 +36,10 @@ fi
 def completion(_context: Context, *, shell: str) -> None:
     """Print what makes your shell complete.
 
-    SHELL is bash (4.4 or newer), zsh or fish. Put the script where the examples have it, make the
-    directory first where it is not there, and open a new shell. For zsh, ~/.zshrc must have
-    `fpath+=~/.zfunc` before `autoload -Uz compinit; compinit`. To try it in this shell only:
-    eval "$(ftmirror completion bash)". It completes commands, options, their words, the sources of
-    your configuration, and files.
+    SHELL is bash (4.4 or newer), zsh or fish. Put the script where the examples have it, and open a
+    new shell. For zsh, make the directory, and let ~/.zshrc say `fpath+=~/.zfunc` before
+    `autoload -Uz compinit; compinit`. It completes commands, options and their words, the sources
+    of your configuration, and files.
     """
     from click.shell_completion import get_completion_class
 
