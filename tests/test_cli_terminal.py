@@ -19,7 +19,7 @@ PROGRAM = str(Path(sys.executable).parent / "ftmirror")
 #: What sets a colour or a weight.
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-LONG = "ft:gpt-4o-2024-08-06:an-organisation:a-suffix-of-very-many-characters:AbCdEfGh"
+LONG = "compatible-server/a-model-with-a-name-of-very-many-characters-indeed-2026-08-06"
 
 
 @pytest.fixture(scope="module")
@@ -71,24 +71,18 @@ def test_a_terminal_gets_a_bold_header_and_a_line(folder: Path) -> None:
 def test_a_terminal_gets_no_colour_where_it_is_refused(
     folder: Path, refusal: dict[str, str]
 ) -> None:
-    for words in ("runs", "spend", "prices check"):
-        said = printed(folder, *words.split(), FORCE_COLOR="1", **refusal)
-        assert said
-        assert not _CONTROL.search(said), words
+    said = printed(folder, "runs", FORCE_COLOR="1", **refusal)
+    assert said.startswith("run ")
+    assert not _CONTROL.search(said)
 
 
 @pytest.mark.parametrize("words", READING)
-def test_a_pipe_gets_plain_text_whatever_the_environment_says(folder: Path, words: str) -> None:
-    said = piped(folder, *words.split(), FORCE_COLOR="1", CLICOLOR_FORCE="1")
-    assert said
-    assert "\x1b" not in said
-    assert not re.search("[─━│]", said)
-
-
-@pytest.mark.parametrize("words", READING)
-def test_what_is_printed_fits_eighty_columns(folder: Path, words: str) -> None:
-    shown = _CONTROL.sub("", printed(folder, *words.split()))
-    for said in (shown, piped(folder, *words.split())):
+def test_what_is_printed_fits_and_a_pipe_gets_plain_text(folder: Path, words: str) -> None:
+    """Whatever the environment says of colours."""
+    plain = piped(folder, *words.split(), FORCE_COLOR="1", CLICOLOR_FORCE="1")
+    assert plain
+    assert not re.search("[\x1b━─│]", plain)
+    for said in (_CONTROL.sub("", printed(folder, *words.split())), plain):
         assert [line for line in said.splitlines() if len(line) > 80] == []
 
 
@@ -100,7 +94,7 @@ def test_no_name_and_no_id_is_cut_in_two(folder: Path) -> None:
 
 @pytest.fixture
 def slow() -> Iterator[str]:
-    with Simulator(World(1, 25), latency=0.05) as simulator:
+    with Simulator(World(1, 12), latency=0.06) as simulator:
         yield simulator.url
 
 
@@ -114,7 +108,9 @@ def test_a_bar_shows_share_rate_and_time_left_and_is_gone_at_the_end(
         re.search(r"events +\S+ +\d+% +[\d,]+ records +[\d,]+/s +\d+ s left", one) for one in frames
     )
     assert max(map(len, frames)) <= 80
-    assert said.rstrip().splitlines()[-1].strip().startswith("checkpoints: ")
+    after = said[said.index("run 1: success") :]
+    assert "jobs: 12 created" in after
+    assert "records" not in after
     assert "\x1b[2K" in said  # every line of the bar is wiped
 
 
@@ -130,4 +126,4 @@ def test_no_bar_where_another_way_is_asked_for(tmp_path: Path, slow: str, kind: 
     given = {"OPENAI_API_KEY": "sk-of-this-test", "OPENAI_BASE_URL": slow}
     said = printed(tmp_path, "sync", "--resource", "jobs", "--progress", kind, **given)
     assert not _CONTROL.search(said)
-    assert "jobs: 25 created" in said
+    assert "jobs: 12 created" in said
