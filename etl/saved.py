@@ -45,8 +45,10 @@ class Extent:
             yield
             return
         self._stream = stream
-        yield
-        self._before, self._stream = self.done, None
+        try:
+            yield
+        finally:
+            self._before, self._stream = self.done, None
 
 
 def require_file(name: str) -> None:
