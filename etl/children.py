@@ -60,6 +60,8 @@ class Round:
     is_full: bool = False
     #: Ask again, and for all they have, the parents whose answers hold what could not be read.
     is_doubting: bool = False
+    #: Called with how many parents there are to ask, where that is known.
+    told: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def _due(this: Round) -> Iterator[Due]:
     doubted: frozenset[str] = frozenset()
     if this.is_doubting:
         doubted = doubted_parents(this.engine, this.resource, this.source.name)
-    for parent in due(this.engine, this.resource, this.source.name, unread_since, doubted):
+    told = this.told if this.jobs is None else None
+    for parent in due(this.engine, this.resource, this.source.name, unread_since, doubted, told):
         if this.jobs is not None and parent.job_id not in this.jobs:
             continue
         if came.add(parent.asked):  # several jobs may name one file

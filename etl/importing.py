@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import itertools
 import logging
-import sys
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import msgspec
 from sqlalchemy import Engine
@@ -24,11 +17,11 @@ from etl.days import Bills, account
 from etl.db.progress import positions
 from etl.db.runs import Tally
 from etl.db.store import utc_now
-from etl.errors import UsageError
 from etl.pipe import Chunk, Progress, Run, RunResult, SourceResult, run
 from etl.record import Arrival, Origin, Record
 from etl.resource import Parents, Resource
 from etl.resources.jobs import jobs
+from etl.saved import Extent, require_file, texts
 from etl.spend.prices import Book
 
 log = logging.getLogger(__name__)
@@ -38,8 +31,6 @@ NOT_MIRRORED = frozenset({"organization.costs.result"})
 #: The kind of an object that does not say, or says something unknown.
 DEFAULT = "jobs"
 CHUNK = 500
-
-_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -91,7 +82,7 @@ def import_files(
         waiting = _Waiting(engine, order, current, now)
         try:
             for name in order.files:
-                for place, text in _texts(name, stdin):
+                for place, text in texts(name, stdin, waiting.extent):
                     waiting.take(place, text)
         finally:
             waiting.finish()
@@ -112,6 +103,7 @@ class _Waiting:
         current.result.sources.append(self._source)
         self._items: dict[str, list[Record | Refusal]] = {}
         self._tallies: dict[str, Tally] = {}
+        self.extent = Extent(order.files)
         #: Of a list of days, whose they are that do not say so.
         self._accounts: dict[str, str] = {}
         #: Of a list of days, those that the mirror has, and the digest of each that came.
@@ -141,11 +133,15 @@ class _Waiting:
         if kind not in self._tallies:
             self._tallies[kind] = Tally(self._source.name, kind, self._now(), is_whole=False)
             self._source.tallies.append(self._tallies[kind])
+        tally = self._tallies[kind]
+        tally.total, tally.done = self.extent.total, self.extent.done
+        if tally.status != "failed":
+            tally.status = "running"  # again: more came of the same kind
         items = self._items.pop(kind, [])
         if _is_growing(resource):
             items = _in_their_places(self._engine, resource, items)
         chunks = [Chunk(items[at : at + CHUNK]) for at in range(0, max(len(items), 1), CHUNK)]
-        self._current.feed(resource, chunks, self._tallies[kind], importing=True)
+        self._current.feed(resource, chunks, tally, importing=True)
 
     def _day(self, place: str, kind: str, item: Record | Refusal) -> Record | Refusal:
         """A day as the mirror names it; one that came before with other amounts is heard of."""
@@ -174,16 +170,6 @@ class _Waiting:
                 self._flush(DEFAULT)  # the jobs that came before may tell
             self._accounts[kind] = account(self._engine, resource, self._order.origin)
         return self._accounts[kind]
-
-
-def require_file(name: str) -> None:
-    """Raise UsageError for what cannot be read as a file; a pipe can."""
-    if name == "-":
-        return
-    if Path(name).is_dir():
-        raise UsageError(f"{name}: is a directory")
-    if not Path(name).exists():
-        raise UsageError(f"{name}: no such file")
 
 
 def _item(text: bytes, order: Order, whose: Callable[[str], str]) -> tuple[str, Record | Refusal]:
@@ -268,83 +254,3 @@ def _in_their_places(
         following[parent] += place == following[parent]
         placed.append(msgspec.structs.replace(item, position=place))
     return placed
-
-
-def _texts(name: str, stdin: IO[bytes] | None) -> Iterator[tuple[str, bytes]]:
-    """The objects of a file, each as its exact text, with the place a person finds it at."""
-    shown = "standard input" if name == "-" else name
-    with _opened(name, stdin) as stream:
-        began, first = _first_line(stream)
-        text = first.removeprefix(jsontext.BOM).strip()
-        if not text:
-            log.warning("%s: nothing in it", shown)
-            return
-        if text[:1] not in (b"{", b"["):
-            raise UsageError(f"{name}: neither JSON nor JSONL, it begins with {text[:20]!r}")
-        if jsontext.value_end(text) == len(text):
-            for number, line in enumerate(itertools.chain([text], stream), began):
-                if line.strip():
-                    for value in _values(line.strip()):
-                        yield f"{shown}, line {number}", value
-        else:
-            whole = (first + stream.read()).removeprefix(jsontext.BOM).strip()
-            if jsontext.value_end(whole) != len(whole):
-                raise UsageError(
-                    f"{name}: neither one JSON value nor JSONL: the first value ends neither with "
-                    "its line nor with the file"
-                )
-            for index, value in enumerate(_values(whole), 1):
-                yield f"{shown}, object {index}", value
-
-
-def _values(text: bytes) -> Iterator[bytes]:
-    """The objects in one JSON text: itself, its items, or the items of a list response.
-
-    What cannot be cut up goes on as it is, to be quarantined with its reason.
-    """
-    try:
-        if text.startswith(b"["):
-            found = jsontext.split_array(text)
-        elif _is_list(text):
-            found = jsontext.split_list(text).items
-        else:
-            found = [text]
-    except (jsontext.NotJson, jsontext.WrongShape):
-        found = [text]
-    yield from found
-
-
-def _is_list(text: bytes) -> bool:
-    """Is this a list response, and no record? Records have an `id`, lists have `data`."""
-    try:
-        page = jsontext.split_list(text)
-    except (jsontext.NotJson, jsontext.WrongShape):
-        return False
-    return page.has_more is not None or jsontext.item_id(text) is None
-
-
-def _first_line(stream: IO[bytes]) -> tuple[int, bytes]:
-    """The first line with something in it, and its number."""
-    for number, line in enumerate(stream, 1):
-        if line.removeprefix(jsontext.BOM).strip():
-            return number, line
-    return 0, b""
-
-
-def _stdin(stdin: IO[bytes] | None) -> io.BufferedReader:
-    return io.BufferedReader(cast("io.RawIOBase", stdin or sys.stdin.buffer))
-
-
-@contextmanager
-def _opened(name: str, stdin: IO[bytes] | None) -> Iterator[IO[bytes]]:
-    """A file as bytes, unpacked where it is gzip."""
-    try:
-        raw = _stdin(stdin) if name == "-" else Path(name).open("rb")  # noqa: SIM115 - just below
-        with raw:
-            if raw.peek(2)[:2] == _GZIP:
-                with gzip.open(raw) as unpacked:
-                    yield unpacked  # type: ignore[misc]
-            else:
-                yield raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{name}: {error}") from None

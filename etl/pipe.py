@@ -175,6 +175,8 @@ class Run:
             is_partial = tally.newly_quarantined > 0 or tally.error is not None
             if tally.status != "failed":
                 tally.status = "partial" if is_partial else "success"
+        if not importing:
+            tally.total = tally.done  # fewer may have come than were thought of
         tally.counts.update(meter())
         tally.finished_at = self.store.now()
         self.store.note(tally)
@@ -215,6 +217,8 @@ class Run:
                     log.warning("%s, %s: %s", tally.source, tally.resource, chunk.caveat)
                     tally.error = chunk.caveat
                 tally.read += len(chunk.items)
+                if tally.total is not None and tally.done is not None:
+                    tally.done = min(tally.done + len(chunk.reads), tally.total)
                 tally.counts["pages"] += chunk.pages
                 self.progress(tally)
                 is_late = time.monotonic() - written_at >= BATCH_SECONDS

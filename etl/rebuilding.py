@@ -77,6 +77,8 @@ class Rebuilding:
         self._resumed_from = place.last_id
         self._tallies: dict[str, Tally] = {}
         self._unread = Counter(place.unread)
+        #: Records that are to be read, by source.
+        self._left: dict[str, int] = {}
         #: Records that the last try took.
         self._tried = 0
         #: Superseded states that this version cannot read.
@@ -86,12 +88,16 @@ class Rebuilding:
 
     def run(self) -> None:
         """Make the rows of all records that the ledger has beyond the place."""
+        self._store.again(self._count)
         self.seen = self._walk(_Way(self._place.last_id, self._place.seen))
         if self._resumed_from:
             # Who wrote since the replay was begun counted its drift by itself, and may have been
             # another version of this program.
             later = self._walk(_Way("", Sightings(), is_later=True))
             self.seen = self.seen.plus(later)
+
+    def _count(self, connection: Connection) -> None:
+        self._left = replaying.left(connection, self._place)
 
     def finish(self) -> None:
         """Write the drift, and that the resource is done."""
@@ -290,6 +296,7 @@ class Rebuilding:
     def _tally(self, source: str) -> Tally:
         if source not in self._tallies:
             tally = Tally(source, self._resource.name, self._store.now(), is_whole=False)
+            tally.total = self._left.get(source)
             self._tallies[source] = tally
             sources = self._current.result.sources
             result = next((one for one in sources if one.name == source), None)

@@ -143,7 +143,7 @@ class _Visit:
             self._source.name, resource.name, self._now(), is_whole=not self._order.narrowing
         )
         if resource.parents is not None:
-            chunks = self._children(resource)
+            chunks = self._children(resource, tally)
         else:
             chunks = self._list(resource, tally)
         self._result.tallies.append(tally)
@@ -214,9 +214,13 @@ class _Visit:
         long_ago = ago(now, self._source.full_every)
         return self._order.mode == "auto" and known.listed_at <= long_ago
 
-    def _children(self, resource: Resource) -> Iterable[Chunk]:
+    def _children(self, resource: Resource, tally: Tally) -> Iterable[Chunk]:
         if resource.parents is None:
             raise ValueError(f"{resource.name} hangs off nothing")
+
+        def told(parents: int) -> None:
+            tally.total, tally.done = parents, tally.done or 0
+
         return children(
             Round(
                 self._engine,
@@ -230,6 +234,7 @@ class _Visit:
                 self._jobs,
                 is_full=self._order.mode == "full",
                 is_doubting=self._is_full,
+                told=told,
             )
         )
 

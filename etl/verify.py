@@ -179,14 +179,16 @@ class _Verification:
         whole: Comparing | None = None
         try:
             with self._client(sleep) as client:
-                listed = Comparing(resource, self._source, self._held(resource))
+                held = self._held(resource)
+                self._tally(resource).total = len(held)
+                listed = Comparing(resource, self._source, held)
                 self._read(client, resource, resource.path, listed)
                 with self._connected() as connection:
                     listed.forgive(connection)
                 whole = listed
                 self._sampled = listed.sample(children, seed)
-                for job_id in self._sampled:
-                    self._read_children(client, job_id)
+                for number, job_id in enumerate(self._sampled):
+                    self._read_children(client, job_id, number)
         except StoreError:
             raise
         except EtlError as problem:
@@ -227,9 +229,7 @@ class _Verification:
     ) -> None:
         source = self._source
         origin = Origin(source.name, source.provider, source.id_space, source.project)
-        tally = self._tallies.setdefault(
-            resource.name, Tally(source.name, resource.name, self._now(), is_whole=False)
-        )
+        tally = self._tally(resource)
         for page in pages(client, path):
             items = [
                 read(resource, item, origin, None, one)
@@ -246,8 +246,16 @@ class _Verification:
             tally.counts["pages"] += 1
             self._progress(tally)
 
-    def _read_children(self, client: Client, job_id: str) -> None:
+    def _tally(self, resource: Resource) -> Tally:
+        if resource.name not in self._tallies:
+            tally = Tally(self._source.name, resource.name, self._now(), is_whole=False)
+            self._tallies[resource.name] = tally
+        return self._tallies[resource.name]
+
+    def _read_children(self, client: Client, job_id: str, number: int) -> None:
         for resource in _of_jobs():
+            tally = self._tally(resource)
+            tally.total, tally.done = len(self._sampled), number
             held = self._held(resource, job_id)
             comparing = Comparing(resource, self._source, held)
             parts = self._children.setdefault(resource.name, [])

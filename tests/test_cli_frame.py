@@ -414,9 +414,28 @@ def test_a_table_is_plain_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_table_fits_eighty_columns_and_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    said = written(lambda: output.table(["a", "b"], [("x" * 100, "y" * 100)]), capsys)
+    text = " ".join(["xxxx"] * 30), " ".join(["yyyyyyy"] * 20)
+    said = written(lambda: output.table(["a", "b"], [text]), capsys)
     assert max(len(line) for line in said.splitlines()) <= 80
-    assert (said.count("x"), said.count("y")) == (100, 100)
+    assert (said.count("xxxx"), said.count("yyyyyyy")) == (30, 20)
+
+
+def test_a_table_never_cuts_a_name_in_two(capsys: pytest.CaptureFixture[str]) -> None:
+    """The long one keeps its line, the cells behind it stand below in their columns."""
+    name = "ft:gpt-4o-2024-08-06:an-organisation:a-very-long-suffix-of-forty-chars:AbCdEfGh"
+    rows = [("gpt-4o", "hour", 3, "none"), (name, "1M tokens", 12, "other days")]
+    said = written(lambda: output.table(["model", "per", "jobs", "prices"], rows), capsys)
+    assert said.splitlines() == [
+        f"{'model':51}  per        jobs  prices",
+        f"{'gpt-4o':51}  hour          3  none",
+        name,
+        f"{'':51}  1M tokens    12  other days",
+    ]
+
+
+def test_a_name_wider_than_the_line_is_still_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    said = written(lambda: output.table(["a", "b"], [("x" * 100, "y" * 100)]), capsys)
+    assert [line.strip() for line in said.splitlines()[1:]] == ["x" * 100, "y" * 100]
 
 
 def test_no_colour_without_a_terminal_whatever_the_environment_says(

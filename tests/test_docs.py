@@ -4,7 +4,8 @@
 all in one folder; `sql` blocks on each kind of database, with their answer in the `text` block
 below; `toml` blocks are loaded; `sh` and `cron` lines, which need a real key or server, are at
 least parsed. The data dictionary is made of what is declared and of what its examples really
-answer. `python -m tests.test_docs` writes what is really printed into all of them.
+answer, the pages of the command line (tests/manual.py) and of answers in JSON (tests/answers.py) of
+what is printed. `python -m tests.test_docs` writes all of them.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from etl.db.engine import open_engine
 from etl.dictionary import markdown
 from etl.settings import load
 from etl.simulator import Simulator, World
+from tests import answers as answers_in_json
+from tests import manual
 from tests.dear import servers_when_long
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +53,8 @@ DOCUMENTS = (
     "SECURITY.md",
     "config/datasette/README.md",
     "config/dbt/README.md",
+    "docs/cli.md",
+    "docs/json.md",
     "docs/monitoring.md",
     "docs/reliability.md",
     DICTIONARY,
@@ -154,7 +159,7 @@ def printed(folder: Path) -> dict[str, dict[Block, str]]:
 
 def still(shown: str) -> str:
     """Without what differs from run to run: times, durations, and how far a slow run is."""
-    shown = re.sub(r"^\S+, \w+: [\d,]+ records so far\n", "", shown, flags=re.MULTILINE)
+    shown = re.sub(r"^\S+, \w+: [\d,]+ records so far.*\n", "", shown, flags=re.MULTILINE)
     shown = re.sub(r"\d{4}-\d\d-\d\d( at)? \d\d:\d\d:\d\d", "<time>", shown)
     return re.sub(r"\b\d+(\.\d+)? s\b *", "<duration> ", shown)
 
@@ -376,6 +381,9 @@ def rewrite() -> None:
                 content = content[: block.start] + found[block] + content[block.end :]
         (ROOT / document).write_text(content, encoding="utf-8")
     (ROOT / DICTIONARY).write_text(page, encoding="utf-8")
+    manual.PAGE.write_text(manual.page(), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as name:
+        answers_in_json.PAGE.write_text(answers_in_json.rewritten(Path(name)), encoding="utf-8")
 
 
 if __name__ == "__main__":

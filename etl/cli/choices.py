@@ -69,9 +69,15 @@ class Choices:
 
 
 _OPTIONS = (
-    click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this source."),
     click.option(
-        "--resource", "resources", multiple=True, metavar="NAME", help="Only this resource."
+        "--source", "sources", multiple=True, metavar="NAME", help="Only this source. Repeatable."
+    ),
+    click.option(
+        "--resource",
+        "resources",
+        multiple=True,
+        metavar="NAME",
+        help="Only this resource. Repeatable.",
     ),
     click.option(
         "--mode",
@@ -85,7 +91,7 @@ _OPTIONS = (
         "pairs",
         multiple=True,
         type=KEY_VALUE,
-        help="Only jobs with this metadata, or `null`: only jobs without any.",
+        help="Only jobs with this metadata, or `null`: only jobs without any. Repeatable.",
     ),
     click.option(
         "--workers",

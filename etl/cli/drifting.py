@@ -28,7 +28,9 @@ MEANING = (
     ftmirror drift --resource jobs --json
     """,
 )
-@click.option("--resource", "resources", multiple=True, metavar="NAME", help="Only this resource.")
+@click.option(
+    "--resource", "resources", multiple=True, metavar="NAME", help="Only this resource. Repeatable."
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON array.")
 def drift(context: Context, *, resources: Sequence[str], as_json: bool) -> int:
     """Show what this version does not know.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 import etl
+from etl.cli.helping import Helpful
 from etl.cli.options import HELP_NAMES, Given, common_options, epilog
 
 #: Name → where the command is, and the first line of its help (a test holds the two equal).
@@ -35,18 +37,33 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("etl.cli.schema:schema", "Explain tables, views and columns."),
     "simulate": ("etl.cli.trying:simulate", "Serve a fake API, for trying and testing."),
     "demo": ("etl.cli.trying:demo", "Simulate, sync and price, in one."),
+    "completion": ("etl.cli.completing:completion", "Print what makes your shell complete."),
     "version": ("etl.cli.version:version", "Show which version this is."),
 }
 
+#: The sections of the help, and what stands in each; what has no section yet comes at the end.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Everyday": ("sync", "schedule", "import", "check", "status", "runs"),
+    "Money": ("spend", "report", "prices"),
+    "Proof and repair": ("verify", "replay", "quarantine", "drift"),
+    "Schema, and data elsewhere": ("schema", "db", "export", "copy"),
+    "Trying, and the rest": ("demo", "simulate", "completion", "version"),
+}
 
-class LazyGroup(click.Group):
+
+class LazyGroup(Helpful, click.Group):
     """A group that knows its commands by name, and imports the one that is called."""
 
     def __init__(
-        self, *args: Any, lazy: Mapping[str, tuple[str, str]] | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        lazy: Mapping[str, tuple[str, str]] | None = None,
+        sections: Mapping[str, Sequence[str]] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **{"context_settings": HELP_NAMES, **kwargs})
         self.lazy = dict(lazy or {})
+        self.sections = dict(sections or {})
         self.params += common_options()
 
     def main(
@@ -84,16 +101,42 @@ class LazyGroup(click.Group):
             raise TypeError(f"{module}:{attribute} is no command")
         return made
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        rows = []
+    def _listed(self, ctx: click.Context) -> Iterator[tuple[str, str]]:
+        """The commands that are shown, and what each does, without importing them."""
         for name in self.list_commands(ctx):
             if name in self.lazy:
-                rows.append((name, self.lazy[name][1]))
+                yield name, self.lazy[name][1]
             elif (made := super().get_command(ctx, name)) and not made.hidden:
-                rows.append((name, made.get_short_help_str()))
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+                yield name, made.get_short_help_str()
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands first: they are what one looks for."""
+        self.format_commands(ctx, formatter)
+        Helpful.format_options(self, ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, section by section."""
+        rows = dict(self._listed(ctx))
+        width = max(map(len, rows), default=0)
+        placed = {name for names in self.sections.values() for name in names}
+        rest = "Commands" if not self.sections else "More"
+        for title, names in {
+            **self.sections,
+            rest: [one for one in rows if one not in placed],
+        }.items():
+            some = [(name.ljust(width), rows[name]) for name in names if name in rows]
+            if some:
+                with formatter.section(title):
+                    formatter.write_dl(some)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin so, none of them imported, and the options."""
+        found = [
+            CompletionItem(name, help=what)
+            for name, what in self._listed(ctx)
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """No word at all: the help, on stderr, as a wrong call."""
@@ -119,6 +162,7 @@ class LazyGroup(click.Group):
     "ftmirror",
     cls=LazyGroup,
     lazy=COMMANDS,
+    sections=SECTIONS,
     epilog=epilog("ftmirror sync --database-url sqlite:///history.db"),
 )
 @click.version_option(etl.__version__, message="ftmirror %(version)s")

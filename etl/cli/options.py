@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
+from etl.cli.helping import CommonOption, Helpful
 from etl.cli.masking import Mask
+from etl.cli.words import Choice
 from etl.settings import passwords
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 
 
 def _common(*names: str, **attributes: Any) -> click.Option:
-    return click.Option(names, callback=_keep, expose_value=False, **attributes)
+    return CommonOption(names, callback=_keep, expose_value=False, **attributes)
 
 
 def common_options() -> list[click.Parameter]:
@@ -136,10 +138,10 @@ def common_options() -> list[click.Parameter]:
         ),
         _common("-v", "--verbose", count=True, help="Say more; -vv with tracebacks."),
         _common("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
-        _common("--log-format", type=click.Choice(["text", "json"]), help="Log lines on stderr."),
+        _common("--log-format", type=Choice(["text", "json"]), help="Log lines on stderr."),
         _common(
             "--progress",
-            type=click.Choice(["auto", "bar", "log", "none"]),
+            type=Choice(["auto", "bar", "log", "none"]),
             help="How progress shows on stderr.",
         ),
     ]
@@ -171,7 +173,8 @@ def command(
                     # click would print an empty line, which no reader of JSON lines expects.
                     raise Interrupted(error) from None
 
-        made = click.command(name, epilog=epilog(example), context_settings=HELP_NAMES)(run)
+        make = click.command(name, cls=Helpful, epilog=epilog(example), context_settings=HELP_NAMES)
+        made = make(run)
         made.params += common_options()
         return made
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Columns of a table where no terminal says otherwise.
 WIDTH = 80
+#: Spaces between two columns: in a pipe, and on a terminal.
+GAP, GAP_ON_TERMINAL = 2, 3
 #: Valid inside JSON texts, but a terminal may obey them.
 _UNSAFE_IN_JSON = re.compile(
     "[\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -50,8 +52,8 @@ def json(value: object) -> None:
 
     Times are UTC and end in `Z`, amounts keep every digit as text, NaN becomes null.
     """
-    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    text = dumps(_plain(value), ensure_ascii=not utf8, indent=2 if sys.stdout.isatty() else None)
+    indent = 2 if sys.stdout.isatty() else None
+    text = dumps(_plain(value), ensure_ascii=not speaks_utf8(), indent=indent)
     text = _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     answers.given = True
     sys.stdout.write(f"{text}\n")
@@ -94,42 +96,49 @@ def table(
 ) -> None:
     """Write a table to stdout that fits the terminal, or 80 columns without one.
 
-    Long cells continue below, and lose nothing. Columns of numbers, and those named in `right`,
-    stand to the right. A pipe gets plain text: no colour, no lines.
+    Long cells continue below, and lose nothing; no word is cut in two, and where a single one is
+    wider than the line, the line is longer. Columns of numbers, and those named in `right`, stand
+    to the right. A pipe gets plain text: no colour, no lines.
     """
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+    from etl.cli.table import Shape, drawn
 
-    out = console(sys.stdout)
-    rows = [list(row) for row in rows]
-    made = Table(
-        title=Text(escaped(title)) if title else None,
-        title_justify="left",
-        box=box.SIMPLE_HEAD if out.is_terminal else None,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-        show_edge=False,
-        header_style="bold",
+    lines = [list(row) for row in rows]
+    is_right = [
+        name in right or _are_numbers(row[number] for row in lines)
+        for number, name in enumerate(columns)
+    ]
+    is_terminal = sys.stdout.isatty()
+    width, bold = WIDTH, ("", "")
+    if is_terminal:
+        out = console(sys.stdout)
+        width = out.width
+        bold = ("\x1b[1m", "\x1b[0m") if out.color_system else bold
+    else:
+        width = _columns()
+    shape = Shape(width, GAP_ON_TERMINAL if is_terminal else GAP, is_right)
+    head, *body = drawn(
+        [escaped(name) for name in columns], [[_cell(cell) for cell in row] for row in lines], shape
     )
-    for number, name in enumerate(columns):
-        cells = [row[number] for row in rows if row[number] is not None]
-        is_right = name in right or (
-            bool(cells)
-            and all(
-                isinstance(cell, int | float | Decimal) and not isinstance(cell, bool)
-                for cell in cells
-            )
-        )
-        made.add_column(
-            Text(escaped(name)), justify="right" if is_right else "left", overflow="fold"
-        )
-    for row in rows:
-        made.add_row(*(Text(_cell(cell)) for cell in row))
-    with out.capture() as drawn:
-        out.print(made)
+    made = [*([escaped(title)] if title else []), *head]
+    made = [f"{bold[0]}{line}{bold[1]}" for line in made]
+    if is_terminal:
+        most = max(map(len, [*head, *(line for some in body for line in some)]))
+        made.append(("─" if speaks_utf8() else "-") * min(most, width))
+    made += [line for some in body for line in some]
     # Written through sys.stdout, so that a pipe that closed is noticed in one place only.
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()))
+    sys.stdout.write("".join(f"{line}\n" for line in made))
+
+
+def _are_numbers(cells: Iterable[object]) -> bool:
+    found = [cell for cell in cells if cell is not None]
+    return bool(found) and all(
+        isinstance(cell, int | float | Decimal) and not isinstance(cell, bool) for cell in found
+    )
+
+
+def speaks_utf8() -> bool:
+    """Can stdout show any character?"""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def _cell(value: object) -> str:
@@ -143,12 +152,15 @@ def _cell(value: object) -> str:
 
 
 def console(stream: TextIO) -> Console:
-    """A rich console on this stream: colour only on a terminal, and never with NO_COLOR."""
+    """A rich console on this stream: colour only on a terminal, and never with NO_COLOR.
+
+    Nor with CLICOLOR=0. No variable colours a pipe or a file.
+    """
     from rich.console import Console
 
     terminal = stream.isatty()
     options: dict[str, Any] = {} if terminal else {"width": _columns()}
-    if not terminal or os.environ.get("NO_COLOR"):
+    if not terminal or os.environ.get("NO_COLOR") or os.environ.get("CLICOLOR") == "0":
         options["color_system"] = None
     # Said outright: FORCE_COLOR and its kin would otherwise colour a file.
     return Console(
@@ -166,10 +178,23 @@ def flush() -> None:
     sys.stdout.flush()
 
 
+def hanging(first: str, text: str, indent: int) -> list[str]:
+    """The text behind `first`, in lines that fit, the others indented so far.
+
+    No path, URL or id is cut in two, so one line may be longer.
+    """
+    return textwrap.wrap(
+        escaped(text),
+        WIDTH,
+        initial_indent=escaped(first),
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
 def wrapped(text: str, indent: str = "") -> list[str]:
     """The text in lines that fit; what could steer a terminal is written out."""
-    from etl.settings import escaped
-
     return textwrap.wrap(
         escaped(text),
         WIDTH,

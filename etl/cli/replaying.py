@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     ftmirror replay --resource jobs --resource events
     """,
 )
-@click.option("--resource", "resources", multiple=True, metavar="NAME", help="Only this resource.")
+@click.option(
+    "--resource", "resources", multiple=True, metavar="NAME", help="Only this resource. Repeatable."
+)
 @click.option("--anew", is_flag=True, help="Begin at the start, though an earlier one was cut.")
 @WAIT
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from etl.sync import Order
 
 SUCCESS, FAILED, PARTIAL = 0, 1, 3
+
+#: Counts of a run that are mostly 0: a line below the table where they are not.
+_SELDOM = ("older", "missing", "quarantined")
 
 
 def exit_code(result: RunResult) -> int:
@@ -131,7 +134,7 @@ def import_(
     too. A record is never moved back in time: an older state goes to the history and is counted
     `older`. Needs no key.
     """
-    from etl import importing
+    from etl import importing, saved
     from etl.record import Origin
     from etl.resources import discover
     from etl.spend.prices import load
@@ -150,7 +153,7 @@ def import_(
         book=load(context.settings.prices_file),
     )
     for name in files:
-        importing.require_file(name)
+        saved.require_file(name)
     with (
         database.for_writing(context, wait=wait) as engine,
         progress.shown(context) as step,
@@ -161,10 +164,21 @@ def import_(
 
 
 @command("runs", example="ftmirror runs --limit 5")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="So many at most.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON array.")
 def runs(context: Context, *, limit: int, as_json: bool) -> None:
-    """Show past runs."""
+    """Show past runs.
+
+    The newest first, with how many records each created and updated; --json has every count, and
+    those of each source and resource.
+    """
     from etl import reports
 
     with database.for_reading(context) as engine:
@@ -175,19 +189,31 @@ def runs(context: Context, *, limit: int, as_json: bool) -> None:
     if not found:
         output.data("no runs yet; `ftmirror sync` makes the first")
         return
-    rows = []
-    for run in found:
-        seconds = None
-        if run["finished_at"] is not None:
-            seconds = f"{(run['finished_at'] - run['started_at']).total_seconds():.1f} s"
-        rows.append(
-            (run["id"], run["started_at"], seconds, run["mode"], run["status"], reports.totals(run))
+    rows = [
+        (
+            run["id"],
+            f"{run['started_at']:%Y-%m-%d %H:%M}",
+            _took(run),
+            run["mode"],
+            run["status"],
+            f"{run['created']:,}",
+            f"{run['updated']:,}",
         )
-    output.table(["run", "started (UTC)", "took", "mode", "status", "records"], rows)
+        for run in found
+    ]
+    columns = ["run", "started (UTC)", "took", "mode", "status", "created", "updated"]
+    output.table(columns, rows, right=["took", "created", "updated"])
     for run in found:
-        if run["error"]:
-            for said in run["error"].splitlines():
-                output.line(f"run {run['id']}: {said}")
+        seldom = [f"{run[name]:,} {name}" for name in _SELDOM if run[name]]
+        errors = (run["error"] or "").splitlines()
+        for said in [*([", ".join(seldom)] if seldom else []), *errors]:
+            output.data("\n".join(output.wrapped(f"run {run['id']}: {said}")))
+
+
+def _took(run: Mapping[str, Any]) -> str:
+    if run["finished_at"] is None:
+        return ""
+    return f"{(run['finished_at'] - run['started_at']).total_seconds():,.1f} s"
 
 
 def unfinished(context: Context, mode: str, error: BaseException) -> dict[str, object]:

@@ -113,9 +113,8 @@ def _show(found: Status) -> None:
             output.table(columns, lines, title=source)
     for one in found.standings:
         if one.last_error:
-            output.line(
-                f"{one.source}, {one.resource}: last run {one.last_status}: {one.last_error}"
-            )
+            said = f"{one.source}, {one.resource}: last run {one.last_status}: {one.last_error}"
+            output.data("\n".join(output.wrapped(said)))
 
 
 @command("check", example="ftmirror check")
@@ -144,7 +143,10 @@ def check(context: Context, *, as_json: bool) -> int:
     else:
         for line in lines:
             mark = "ok" if line["ok"] else ("failed" if line["required"] else "no")
-            output.line(f"{mark:7} {line['check']}: {context.mask(line['said'])}")
+            first = f"{mark:7} {line['check']}: "
+            output.data(
+                "\n".join(output.hanging(first, context.mask(line["said"]), len("failed  ")))
+            )
     return 0 if good else 1
 
 

@@ -31,9 +31,30 @@ DEMO_SOURCE = "demo"
     ftmirror simulate --data jobs.jsonl --fault 'status=503%5'
     """,
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
-@click.option("--jobs", type=click.IntRange(0), default=1000, show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same world.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    metavar="PORT",
+    help="Where to listen; 0 takes a free one.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(0),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="How many jobs the history has.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Which history: same seed, same world.",
+)
 @click.option(
     "--provider",
     type=click.Choice(["openai", "azure"]),
@@ -46,10 +67,23 @@ DEMO_SOURCE = "demo"
     "files",
     multiple=True,
     metavar="FILE",
-    help="Serve these objects instead; JOBID=FILE: a job's events, FILEID=FILE: a file's content.",
+    help="Serve these objects instead; JOBID=FILE: a job's events, FILEID=FILE: a file's content. "
+    "Repeatable.",
 )
-@click.option("--latency-ms", type=click.FloatRange(0), default=0.0, help="Wait before answers.")
-@click.option("--fault", "faults", multiple=True, metavar="SPEC", help="Go wrong, as told.")
+@click.option(
+    "--latency-ms",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="N",
+    help="Wait so many milliseconds before each answer.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="SPEC",
+    help="Go wrong now and then: 'status=503%5' is every twentieth answer. Repeatable.",
+)
 def simulate(
     _context: Context,
     *,
@@ -91,7 +125,14 @@ def simulate(
 
 
 @command("demo", example="ftmirror demo --jobs 1000")
-@click.option("--jobs", type=click.IntRange(0), default=500, show_default=True)
+@click.option(
+    "--jobs",
+    type=click.IntRange(0),
+    default=500,
+    show_default=True,
+    metavar="N",
+    help="How many jobs the history has.",
+)
 def demo(context: Context, *, jobs: int) -> int:
     """Simulate, sync and price, in one.
 

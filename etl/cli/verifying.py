@@ -36,7 +36,9 @@ _KINDS = (
     ftmirror verify --children 25 --json
     """,
 )
-@click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this source.")
+@click.option(
+    "--source", "sources", multiple=True, metavar="NAME", help="Only this source. Repeatable."
+)
 @click.option(
     "--children",
     type=click.IntRange(0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -80,20 +80,33 @@ def due(
     source: str,
     unread_since: datetime,
     doubted: Collection[str] = (),
+    told: Callable[[int], None] | None = None,
 ) -> Iterator[Due]:
     """The parents that a source is to be asked for, in the order of their ids, each once a column.
 
     `unread_since`: of those that are never settled, the ones that were not read since then.
-    `doubted`: those that are to be asked again, and for all they have. Raises StoreError.
+    `doubted`: those that are to be asked again, and for all they have. `told`: called with how many
+    there are, once there is one. Raises StoreError.
     """
     parents = resource.parents
     if parents is None:
         raise ValueError(f"{resource.name} hangs off nothing")
-    for column in parents.columns:
-        query = _query(resource, parents, column, source, unread_since, doubted)
+    queries = {
+        column: _query(resource, parents, column, source, unread_since, doubted)
+        for column in parents.columns
+    }
+    left = list(queries)
+    for column, query in queries.items():
+        left.remove(column)
         last = ""
         while True:
             found = _lines(engine, query.where(column > last))
+            if told is not None and found:
+                # What all of it is, is counted only where it is not seen anyway.
+                counted = left if len(found) < AT_ONCE else [column, *left]
+                here = len(found) if column not in counted else 0
+                told(here + sum(_how_many(engine, one, queries[one]) for one in counted))
+                told = None
             for line in sorted(found, key=_patience):
                 newest = () if line.asked in doubted else tuple(line.newest_ids or ())
                 position = 0 if line.position is None else line.position + 1
@@ -112,6 +125,13 @@ def due(
             if len(found) < AT_ONCE:
                 break
             last = found[-1].asked
+
+
+def _how_many(engine: Engine, column: Column[Any], query: Select[Any]) -> int:
+    values = query.with_only_columns(column, maintain_column_froms=True)
+    values = values.order_by(None).limit(None).distinct()
+    found = _lines(engine, select(func.count().label("parents")).select_from(values.subquery()))
+    return int(found[0].parents)
 
 
 def _patience(line: Any) -> tuple[bool, bool, datetime | None]:

@@ -98,6 +98,16 @@ def places(connection: Connection) -> dict[str, Place]:
     return found
 
 
+def left(connection: Connection, place: Place) -> dict[str, int]:
+    """How many records of a resource lie beyond a place, by source."""
+    query = (
+        select(records.c.source, func.count())
+        .where(records.c.resource == place.resource, records.c.id > place.last_id)
+        .group_by(records.c.source)
+    )
+    return {line[0]: line[1] for line in connection.execute(query)}
+
+
 def save(connection: Connection, place: Place) -> None:
     """Write how far a replay came; where that is too much, it stays at an earlier place."""
     said = json.dumps(

@@ -33,6 +33,10 @@ class Tally:
     ended_by: EtlError | None = None
     #: Records read so far, written or not: what a progress bar shows.
     read: int = 0
+    #: How much there is to do, where that is known, and how much of it is done (None: as much as
+    #: was read): records, parents to be asked, or bytes of files. Progress shows it, and no more.
+    total: int | None = None
+    done: int | None = None
     #: Records refused for the first time: what makes a run partial.
     newly_quarantined: int = 0
     #: The lists (of which parent; '' for its own) that brought such a record: they do not count as
