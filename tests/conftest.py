@@ -14,7 +14,7 @@ from sqlalchemy.schema import Column
 
 from etl.db import lease, migrate, views
 from etl.db.engine import open_engine
-from etl.db.tables import metadata
+from etl.db.tables import metadata, reader_roles
 from etl.resources import discover
 from tests import servers
 
@@ -89,6 +89,7 @@ def make_schema(url: str) -> Engine:
     engine = open_engine(url)
     lease.ensure(engine)
     metadata.create_all(engine)
+    reader_roles.create(engine)
     version = Table(migrate.VERSION_TABLE, MetaData(), Column("version_num", String(32)))
     version.create(engine)
     with engine.begin() as connection:

@@ -269,15 +269,6 @@ sent_alerts = Table(
     Column("sent_at", UtcDateTime(), nullable=False),
 )
 
-# Who may look at the views, and only at them: roles that `db grant-reader` gave that to. Views are
-# dropped and made again with every migration, and some databases forget the right to them then.
-reader_roles = Table(
-    "reader_roles",
-    metadata,
-    Column("role", Name(128), primary_key=True),
-    Column("granted_at", UtcDateTime(), nullable=False),
-)
-
 # In a mirror that is being copied into: how far that came, one line a table; see `etl.moving`.
 copies = Table(
     "copies",
@@ -291,7 +282,7 @@ copies = Table(
     Column("finished_at", UtcDateTime()),
 )
 
-# Made before the first migration and outside Alembic: the lease guards the migrations too.
+# Made outside Alembic: what guards the migrations, and what outlasts them.
 lease_metadata = MetaData()
 
 leases = Table(
@@ -311,4 +302,17 @@ leases = Table(
     # Grows with every renewal: times may be equal, or rounded by a driver.
     Column("beats", BigInt, nullable=False),
     Column("released_at", UtcDateTime()),
+)
+
+# Who may look at the views, and only at them: roles that `db grant-reader` gave that to. Views are
+# dropped and made again with every migration, and some databases forget who may read them then. So
+# this table is of no migration, and a way down and up again leaves it as it is.
+reader_roles = Table(
+    "reader_roles",
+    lease_metadata,
+    # As the server calls it; on MariaDB a user may have its host behind an @.
+    Column("role", Name(128), primary_key=True),
+    Column("granted_at", UtcDateTime(), nullable=False),
+    # Of which schema it may read each view; NULL while the views are made anew.
+    Column("revision", Name(32)),
 )
