@@ -47,12 +47,16 @@ class Stage:
         """What ENV sets."""
         found: dict[str, str] = {}
         for one in self.all("ENV"):
-            found.update(word.split("=", 1) for word in one.rest.split())
+            found |= {name: value for name, _, value in map(_parted, one.rest.split())}
         return found
 
     def healthcheck(self) -> list[str]:
         """The words of the command of HEALTHCHECK."""
         return Instruction("CMD", self.last("HEALTHCHECK").rest.partition("CMD ")[2]).words()
+
+
+def _parted(word: str) -> tuple[str, str, str]:
+    return word.partition("=")
 
 
 def read(text: str) -> list[Stage]:

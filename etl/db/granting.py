@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
 from etl.db import rights, views
@@ -85,9 +85,11 @@ def take(connection: Connection, at: Place, role: str) -> None:
         return
     others = _scalar(
         connection,
-        "SELECT count(*) FROM pg_class c, aclexplode(c.relacl) a WHERE c.relnamespace = "
-        "(SELECT oid FROM pg_namespace WHERE nspname = :schema) "
-        "AND a.grantee = (SELECT oid FROM pg_roles WHERE rolname = :role)",
+        text(
+            "SELECT count(*) FROM pg_class c, aclexplode(c.relacl) a WHERE c.relnamespace = "
+            "(SELECT oid FROM pg_namespace WHERE nspname = :schema) "
+            "AND a.grantee = (SELECT oid FROM pg_roles WHERE rolname = :role)"
+        ),
         schema=at.schema,
         role=role,
     )
@@ -130,7 +132,9 @@ def _require_role(connection: Connection, role: str) -> None:
 
 
 def _is_role(connection: Connection, role: str) -> bool:
-    return bool(_scalar(connection, "SELECT count(*) FROM pg_roles WHERE rolname = :r", r=role))
+    return bool(
+        _scalar(connection, text("SELECT count(*) FROM pg_roles WHERE rolname = :r"), r=role)
+    )
 
 
 def _no_such_role(kind: str, role: str) -> NoSuchRole:
@@ -192,7 +196,7 @@ def warn_of_more(connection: Connection, at: Place, role: str) -> None:
     more = [
         f"use the table {name}" for name in sorted(ours & _allowed(connection, at, role, any_right))
     ]
-    creates = "SELECT has_schema_privilege(:role, :schema, 'CREATE')"
+    creates = text("SELECT has_schema_privilege(:role, :schema, 'CREATE')")
     if _scalar(connection, creates, role=role, schema=at.schema):
         more.append(f"make tables in the schema {at.schema}")
     if more:
@@ -217,5 +221,5 @@ def _allowed(connection: Connection, at: Place, role: str, right: str) -> set[st
     return set(found)
 
 
-def _scalar(connection: Connection, query: str, **values: str) -> Any:
-    return connection.scalar(text(query), values)
+def _scalar(connection: Connection, query: TextClause, **values: str) -> Any:
+    return connection.scalar(query, values)
