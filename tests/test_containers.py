@@ -89,6 +89,14 @@ def test_the_image_has_the_extras_that_the_page_names() -> None:
     assert sorted(said.split()) == sorted(re.findall(r"`(\w+)`", named[1]))
 
 
+def test_what_builds_the_wheel_is_pinned_too_and_little() -> None:
+    call = [sys.executable, str(ROOT / "tools" / "pinned.py"), "--build"]
+    said = subprocess.run(call, capture_output=True, text=True, check=True).stdout
+    names = set(re.findall(r"^([\w-]+)==.*\\\n +--hash=sha256:", said, re.MULTILINE))
+    assert {"hatchling", "packaging", "pathspec"} <= names
+    assert not {"requests", "sqlalchemy", "pytest"} & names
+
+
 def test_no_key_and_no_mirror_goes_into_a_build(tmp_path: Path) -> None:
     for name in (
         "etl/__init__.py", "etl/.env", "etl/x.db", "etl/__pycache__/a.pyc", "migrations/env.py",
