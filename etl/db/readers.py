@@ -105,7 +105,7 @@ def drop_empty_table(connection: Connection) -> None:
 
 def begin_anew(connection: Connection) -> None:
     """Note that the views are about to go, before they do."""
-    if _has_table(connection):
+    if _granted(connection):
         connection.execute(update(reader_roles).values(revision=None))
 
 
