@@ -41,10 +41,10 @@ RUN groupadd --gid 10001 ftmirror \
     && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin ftmirror \
     && install -d -o 10001 -g 10001 -m 0700 /data
 COPY --from=environment /opt/ftmirror /opt/ftmirror
-# MAX_AGE: how old the mirror may be and still count as healthy. No key and no password goes in here.
+# MAX_AGE: how old the mirror may be and still count as healthy. No key, no password and no database:
+# a variable would be stronger than the .env that a service mounts.
 ENV PATH=/opt/ftmirror/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
-    FTMIRROR_DATABASE_URL=sqlite:////data/ftmirror.db \
     MAX_AGE=26h
 USER 10001:10001
 WORKDIR /data
