@@ -14,7 +14,7 @@ from sqlalchemy.schema import Column
 
 from etl.db import lease, migrate, views
 from etl.db.engine import open_engine
-from etl.db.tables import metadata
+from etl.db.tables import metadata, reader_roles
 from etl.resources import discover
 from tests import servers
 
@@ -92,6 +92,7 @@ def make_schema(url: str) -> Engine:
     engine.dialect.supports_comments, keeps = False, engine.dialect.supports_comments
     metadata.create_all(engine)
     engine.dialect.supports_comments = keeps
+    reader_roles.create(engine)
     version = Table(migrate.VERSION_TABLE, MetaData(), Column("version_num", String(32)))
     version.create(engine)
     with engine.begin() as connection:

@@ -54,9 +54,11 @@ DOCUMENTS = (
     "config/datasette/README.md",
     "config/dbt/README.md",
     "docs/cli.md",
+    "docs/containers.md",
     "docs/json.md",
     "docs/monitoring.md",
     "docs/reliability.md",
+    "docs/roles.md",
     DICTIONARY,
 )
 
@@ -300,7 +302,9 @@ def test_every_command_of_the_schema_is_there_too() -> None:
         db = ftmirror.get_command(context, "db")
         assert isinstance(db, LazyGroup)
         (line,) = re.findall(r"^\| `ftmirror db .*", README, re.MULTILINE)
-        assert set(re.findall(r"`(?:ftmirror db )?(\w+)`", line)) == set(db.list_commands(context))
+        assert set(re.findall(r"`(?:ftmirror db )?([\w-]+)`", line)) == set(
+            db.list_commands(context)
+        )
 
 
 def test_every_view_is_in_the_table_of_views() -> None:

@@ -106,13 +106,25 @@ def units(path: Path) -> dict[str, list[str]]:
     return found
 
 
+def manifests() -> dict[str, Any]:
+    """What the example for Kubernetes makes, by kind."""
+    return {one["kind"]: one for one in yaml.safe_load_all(KUBERNETES.read_text())}
+
+
 def cron_job() -> Any:
-    return yaml.safe_load(KUBERNETES.read_text())
+    return manifests()["CronJob"]
+
+
+def pods() -> list[dict[str, Any]]:
+    """The Job's and the CronJob's, in the order in which they run."""
+    return [
+        manifests()["Job"]["spec"]["template"]["spec"],
+        cron_job()["spec"]["jobTemplate"]["spec"]["template"]["spec"],
+    ]
 
 
 def containers() -> list[dict[str, Any]]:
-    pod = cron_job()["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    return [*pod["initContainers"], *pod["containers"]]
+    return [one for pod in pods() for one in pod["containers"]]
 
 
 def workflow() -> Any:
@@ -151,6 +163,7 @@ def test_every_call_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
         "sync": 4,
         "status": 3,
         "upgrade": 4,
+        "grant-reader": 1,
         "runs": 1,
         "quarantine": 1,
         "list": 1,
@@ -165,7 +178,7 @@ def test_what_is_installed_is_an_extra_of_ours() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    for path in (CRONTAB, SERVICE, KUBERNETES, WORKFLOW):
+    for path in (CRONTAB, SERVICE, WORKFLOW):
         (named,) = re.findall(
             r"pip install (?:--no-cache-dir )?'ftmirror\[(\w+)\]'", path.read_text()
         )
@@ -309,38 +322,64 @@ def test_the_service_can_work_with_what_its_comments_say_to_set_up(installed: Pa
 
 
 @pytest.mark.parametrize("version", ["1.27", kubernetes_validate.latest_version()])
-def test_kubernetes_takes_the_cron_job(version: str) -> None:
+def test_kubernetes_takes_each_part(version: str) -> None:
     """Time zones are stable since 1.27."""
-    kubernetes_validate.validate(cron_job(), version, strict=True)
+    assert list(manifests()) == ["ConfigMap", "Job", "CronJob"]
+    for one in manifests().values():
+        kubernetes_validate.validate(one, version, strict=True)
     wrong = copy.deepcopy(cron_job())
     wrong["spec"]["jobTemplate"]["spec"]["backofLimit"] = 0
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, version, strict=True)
 
 
-def test_the_pod_gets_key_and_database_and_no_rights() -> None:
-    spec = cron_job()["spec"]
-    assert spec["concurrencyPolicy"] == "Forbid"
+def test_no_part_names_a_namespace_and_all_have_one_label() -> None:
+    for one in manifests().values():
+        assert "namespace" not in one["metadata"]
+        assert one["metadata"]["labels"] == {"app.kubernetes.io/name": "ftmirror"}
+
+
+def test_each_pod_gets_what_it_needs_from_secrets_and_no_rights() -> None:
+    assert cron_job()["spec"]["concurrencyPolicy"] == "Forbid"
+    for pod in pods():
+        assert pod["automountServiceAccountToken"] is False
+        rights = pod["securityContext"]
+        assert (rights["runAsNonRoot"], rights["runAsUser"]) == (True, 10001)
+    secrets = {}
     for one in containers():
-        names = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in one["env"]}
-        assert names == {
-            name: {"name": "ftmirror", "key": name}
-            for name in ("OPENAI_API_KEY", "FTMIRROR_DATABASE_URL")
-        }
+        for each in one["env"]:
+            if "valueFrom" in each:
+                reference = each["valueFrom"]["secretKeyRef"]
+                secrets[one["name"], each["name"]] = (reference["name"], reference["key"])
         rights = one["securityContext"]
-        assert (rights["allowPrivilegeEscalation"], rights["readOnlyRootFilesystem"]) == (
-            False,
-            True,
-        )
+        assert rights == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {"cpu", "memory"} == set(one["resources"]["requests"])
+    assert secrets == {
+        ("schema", "FTMIRROR_DATABASE_URL"): ("ftmirror-owner", "FTMIRROR_DATABASE_URL"),
+        ("sync", "FTMIRROR_DATABASE_URL"): ("ftmirror", "FTMIRROR_DATABASE_URL"),
+        ("sync", "OPENAI_API_KEY"): ("ftmirror", "OPENAI_API_KEY"),
+    }
 
 
-def test_the_containers_of_the_cron_job_run(installed: Path) -> None:
+def test_the_containers_run_with_the_settings_that_are_mounted(installed: Path) -> None:
+    (volume, _) = pods()[1]["volumes"]
+    assert volume["configMap"]["name"] == manifests()["ConfigMap"]["metadata"]["name"]
+    (mounted, _) = containers()[1]["volumeMounts"]
+    given = {each["name"]: each.get("value") for each in containers()[1]["env"]}
+    ((file, settings),) = manifests()["ConfigMap"]["data"].items()
+    assert given["FTMIRROR_CONFIG"] == f"{mounted['mountPath']}/{file}"
+    (installed / file).write_text(settings)
     with Simulator(World(1, 10)) as simulator:
         environment = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": simulator.url}
         environment["FTMIRROR_DATABASE_URL"] = "sqlite:///ftmirror.db"
         for one in containers():
-            done = run(shlex.join(["ftmirror", *one["args"]]), installed, environment)
-            assert done.returncode == 0
+            named = {"FTMIRROR_CONFIG": str(installed / file)} if one["name"] == "sync" else {}
+            done = run(shlex.join(["ftmirror", *one["args"]]), installed, environment | named)
+            assert done.returncode == 0, done.stderr
     assert runs(installed) == ["success"]
 
 

@@ -13,7 +13,6 @@ import pytest
 
 from etl.cli.group import COMMANDS, LazyGroup, ftmirror
 from etl.settings import load
-from tests.flow.test_least_privileges import WRITER
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
@@ -57,12 +56,6 @@ def test_the_settings_that_are_shown_can_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "ftmirror.toml").write_text(block("toml"))
     (source,) = load(None, {}, cwd=tmp_path).sources
     assert source.api_key.file == Path("/run/secrets/openai")
-
-
-def test_the_rights_that_are_shown_are_those_that_were_tried() -> None:
-    tried = [one for kind in WRITER.values() for one in kind]
-    said = [line for line in block("sql").splitlines() if not line.startswith("--")]
-    assert said == [f"{one.format(user='mirror', database='ftmirror')};" for one in tried]
 
 
 def options(command: click.Command) -> Iterator[str]:

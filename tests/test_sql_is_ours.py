@@ -20,6 +20,7 @@ KNOWN = {
     "etl/db/bulk.py, select_by_id": "names of a declared table, quoted; values are parameters",
     "etl/db/comments.py, bring": "names and comments of declared tables, quoted by SQLAlchemy",
     "etl/db/engine.py, set_up": "numbers that stand in the module",
+    "etl/db/granting.py, _try": "rights of ours; names are quoted by `etl.db.rights`",
     "etl/db/lease.py, database_now": "the clock's name, one of a table in the module",
     "etl/db/views.py, _execute": "files of ours in etl/sql/views, and their names",
     "migrations/versions/0002_children.py, downgrade": "names that stand in the file",

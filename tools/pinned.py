@@ -2,6 +2,7 @@
 
     python tools/pinned.py                       the core
     python tools/pinned.py dev postgres          the core and these extras
+    python tools/pinned.py --build               what builds the wheel, and nothing else
 
 `pip install --require-hashes -r` takes what this prints. Who needs whom is read from the
 `# via` lines that the resolver left in constraints.txt; what ftmirror asks for itself, from
@@ -66,6 +67,11 @@ def read_wanted(text: str, extras: Collection[str]) -> set[str]:
     return {name_of(one) for one in asked}
 
 
+def read_backend(text: str) -> set[str]:
+    """The names that pyproject.toml asks for to build the wheel."""
+    return {name_of(one) for one in tomllib.loads(text)["build-system"]["requires"]}
+
+
 def closure(wanted: Collection[str], pins: dict[str, list[Pin]]) -> set[str]:
     """These names and all that they need."""
     needed: set[str] = set()
@@ -80,10 +86,11 @@ def closure(wanted: Collection[str], pins: dict[str, list[Pin]]) -> set[str]:
     return needed
 
 
-def pinned(extras: Collection[str]) -> Iterator[str]:
-    """The lines to print."""
+def pinned(words: Collection[str]) -> Iterator[str]:
+    """The lines to print for these words of the command line."""
     pins = read_pins((ROOT / "constraints.txt").read_text(encoding="utf-8"))
-    wanted = read_wanted((ROOT / "pyproject.toml").read_text(encoding="utf-8"), extras)
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    wanted = read_backend(project) if list(words) == ["--build"] else read_wanted(project, words)
     if missing := sorted(wanted - set(pins)):
         raise SystemExit(
             f"error: constraints.txt does not pin {', '.join(missing)}; run `make constraints`"

@@ -21,6 +21,14 @@ FOUND_SOMETHING = 5
         "history": ("etl.cli.db:history", "List every schema revision."),
         "check": ("etl.cli.db:check", "Compare the database with what is declared."),
         "downgrade": ("etl.cli.db:downgrade", "Go back to an older schema."),
+        "grant-reader": (
+            "etl.cli.granting:grant_reader",
+            "Let a role read the views, and nothing else.",
+        ),
+        "revoke-reader": (
+            "etl.cli.granting:revoke_reader",
+            "Take back what `grant-reader` gave.",
+        ),
     },
     epilog=epilog("ftmirror db upgrade --database-url postgresql://ftmirror@db/ftmirror"),
 )

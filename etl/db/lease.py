@@ -25,7 +25,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from etl.db.again import MOST_TRIES, again
 from etl.db.engine import RowsRefused, database_errors, writing
-from etl.db.tables import lease_metadata, leases
+from etl.db.tables import leases
 from etl.db.types import UtcDateTime
 from etl.errors import LeaseHeld, LeaseLost, StoreError
 
@@ -124,7 +124,7 @@ def ensure(engine: Engine) -> None:
             return
         try:
             with writing(engine) as connection:
-                lease_metadata.create_all(connection)
+                leases.create(connection, checkfirst=True)
         except DBAPIError:
             # Another process may have made it at the same moment.
             if not inspect(engine).has_table(leases.name):

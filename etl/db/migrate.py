@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, MetaData, Table, func, inspect, select
 from sqlalchemy.schema import CreateTable
 
-from etl.db import comments, lease, views
+from etl.db import comments, lease, readers, views
 from etl.db.engine import database_errors, open_engine, shown, writing
 from etl.db.tables import (
     STANDING_INDEX,
@@ -77,7 +77,7 @@ def strangers(engine: Engine) -> list[str]:
         return []
     with database_errors():
         found = inspect(engine).get_table_names()
-    return sorted(name for name in found if name not in (leases.name, VERSION_TABLE))
+    return sorted({*found} - {*lease_metadata.tables, VERSION_TABLE})
 
 
 def holds_records(engine: Engine) -> int:
@@ -109,11 +109,15 @@ def require_current(engine: Engine) -> None:
 
 
 def left_out(engine: Engine) -> list[str]:
-    """Which views a cut upgrade of the schema that the database is at left out, one line each.
+    """What a cut upgrade of the schema that the database is at left out, one line each.
 
-    Asks nothing where an upgrade is one transaction.
+    Views, and roles that may not read them yet. Asks nothing where an upgrade is one transaction.
     """
-    return _odd_views(engine) if _commits_each_statement(engine) else []
+    if not _commits_each_statement(engine):
+        return []
+    with database_errors(), engine.connect() as connection:
+        roles = readers.waiting(connection, head())
+    return _odd_views(engine) + [f"the role {role} may not read all views yet" for role in roles]
 
 
 def is_due(engine: Engine) -> bool:
@@ -126,7 +130,7 @@ def upgrade(engine: Engine, *, command: str = "db upgrade", wait: float = 0.0) -
 
     The views are dropped before and made again after; so are they where some are missing, as after
     an upgrade that MariaDB, which keeps each step of it, did not see the end of. Comments that
-    differ are written at any revision.
+    differ are written at any revision, and roles that were made readers may read new views, too.
     Raises LeaseHeld while another writer is at work, SchemaOutOfDate for a database that a newer
     version has migrated, StoreError.
     """
@@ -136,7 +140,8 @@ def upgrade(engine: Engine, *, command: str = "db upgrade", wait: float = 0.0) -
         if found is not None and found > head():
             require_current(engine)
         if found == head() and not _odd_views(engine):
-            return _explain(engine, held.fence)
+            is_explained = _explain(engine, held.fence)
+            return _grant_again(engine, held.fence) or is_explained
         _run(engine, found, "head", held.fence)
     return True
 
@@ -244,6 +249,9 @@ def _run(
     config = _config()
     with database_errors(), writing(engine) as connection:
         fence(connection)
+        if target == "head":
+            readers.create_table(connection)
+        readers.begin_anew(connection)
         # Before there were views of ours, one of the same name is somebody else's.
         if found not in (None, "base") and views_digest(found) is not None:
             views.drop(connection)
@@ -260,6 +268,16 @@ def _run(
             fence(connection)  # what came before may have been committed
             views.create(connection)
             comments.bring(connection, fence)
+            readers.grant_again(connection, fence, head())
+        if target == "base":
+            readers.drop_empty_table(connection)
+
+
+def _grant_again(engine: Engine, fence: Callable[[Connection], None]) -> bool:
+    """Let readers read what they could not yet; false where none lacks anything."""
+    with database_errors(), writing(engine) as connection:
+        fence(connection)
+        return readers.grant_again(connection, fence, head())
 
 
 def _explain(engine: Engine, fence: Callable[[Connection], None]) -> bool:

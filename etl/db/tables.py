@@ -592,16 +592,6 @@ sent_alerts = Table(
     comment="What people were told of, so that nobody is told of the same fact twice.",
 )
 
-# Views are dropped and made again with every migration, and some databases forget the right to
-# them then.
-reader_roles = Table(
-    "reader_roles",
-    metadata,
-    Column("role", Name(128), primary_key=True, comment="The role's name in the database."),
-    Column("granted_at", UtcDateTime(), nullable=False, comment="When it was granted (UTC)."),
-    comment="Who may read the views, and only them: roles of `ftmirror db grant-reader`.",
-)
-
 copies = Table(
     "copies",
     metadata,
@@ -622,7 +612,7 @@ copies = Table(
     comment="In a mirror that is being copied into: how far that came, one line a table.",
 )
 
-# Made before the first migration and outside Alembic: the lease guards the migrations too.
+# Made outside Alembic: what guards the migrations, and what outlasts them.
 lease_metadata = MetaData()
 
 leases = Table(
@@ -670,4 +660,24 @@ leases = Table(
         comment="When its holder gave it back (UTC). NULL while it is held.",
     ),
     comment="Who may write: one command at a time holds the lease.",
+)
+
+# Views are dropped and made again with every migration, and some databases forget who may read them
+# then. So this table is of no migration, and a way down and up again leaves it as it is.
+reader_roles = Table(
+    "reader_roles",
+    lease_metadata,
+    Column(
+        "role",
+        Name(128),
+        primary_key=True,
+        comment="As the server calls it; on MariaDB a user may have its host behind an @.",
+    ),
+    Column("granted_at", UtcDateTime(), nullable=False, comment="When it was granted (UTC)."),
+    Column(
+        "revision",
+        Name(32),
+        comment="Of which schema it may read each view. NULL while the views are made anew.",
+    ),
+    comment="Who may read the views, and only them: roles of `ftmirror db grant-reader`.",
 )

@@ -1,4 +1,4 @@
-"""For analysts: who may read the views, and how far a copy of the mirror came.
+"""How far a copy of the mirror came.
 
 A migration means the same in three years: it imports nothing of ours but `etl.db.types`.
 """
@@ -20,11 +20,6 @@ VIEWS = "be61b758e28e470843e35b89abc99e6a"
 
 def upgrade() -> None:
     op.create_table(
-        "reader_roles",
-        sa.Column("role", types.Name(128), primary_key=True),
-        sa.Column("granted_at", types.UtcDateTime(), nullable=False),
-    )
-    op.create_table(
         "copies",
         sa.Column("table_name", types.Name(64), primary_key=True),
         sa.Column("origin", types.Name(64), nullable=False),
@@ -36,4 +31,3 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("copies")
-    op.drop_table("reader_roles")

@@ -23,9 +23,9 @@ from etl.simulator import Simulator, World
 from etl.spend.prices import Book, File, load, parse
 from tests import servers
 from tests.conftest import make_schema
-from tests.flow.test_least_privileges import READER, user_of
 from tests.jobs import job
 from tests.mirror import import_objects, rows, source_of, statements, sync
+from tests.users import READER, user_of
 
 _WRITES = re.compile(r"(INSERT|UPDATE|DELETE|COPY) ")
 _OURS = re.compile(r"\b(prices|line_item_patterns)\b")
