@@ -88,10 +88,10 @@ def _told_steps(life: Biography, *, azure: bool) -> tuple[int, int]:
 
 def _opening(jobs: Invented, life: Biography, state: State) -> list[_Told]:
     created = life.created_at
-    training = jobs.file_id(life.serial, 0)
+    training, validation = jobs.input_files(life.serial)
     files = f"training file: {training}"
-    if life.has_validation:
-        files += f" and validation file: {jobs.file_id(life.serial, 1)}"
+    if validation is not None:
+        files += f" and validation file: {validation}"
     told = [
         _Told(created, f"Created fine-tuning job: {jobs.job_id(life.serial)}", data={}),
         _Told(created, f"Validating {files}", data={}),
