@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, insert, select, text
+from sqlalchemy import Engine, select, text
 
+from etl.db import bulk
 from etl.db.tables import metadata
-from etl.db.types import Json
+from etl.db.types import utc_text
 from etl.resources import discover
 from etl.settings import Secret
 from etl.simulator import Simulator, World
@@ -109,16 +111,17 @@ def copy(engine: Engine, other: Engine) -> None:
     """Put every row of a mirror into an empty one."""
     with engine.connect() as connection, other.begin() as into:
         for table in metadata.sorted_tables:
-            texts = {column.name for column in table.columns if isinstance(column.type, Json)}
-            found = [
-                {
-                    name: json.dumps(value) if name in texts and value is not None else value
-                    for name, value in row._mapping.items()
-                }
-                for row in connection.execute(select(table))
-            ]
-            if found:
-                into.execute(insert(table), found)
+            found = connection.execute(select(table))
+            bulk.insert_rows(into, table, [tuple(map(_bound, row)) for row in found])
+
+
+def _bound(value: Any) -> Any:
+    """A value as drivers take it, of one that our types have read."""
+    if isinstance(value, datetime):
+        return utc_text(value)
+    if isinstance(value, Decimal):
+        return str(value)
+    return json.dumps(value) if isinstance(value, dict | list) else value
 
 
 def _mirror(engine: Engine, simulator: Simulator, story: Evolving) -> None:

@@ -2,8 +2,8 @@
 
 `console` blocks are run in order, as one shell session; `sql` blocks on each kind of database, with
 their answer in the `text` block below; `toml` blocks are loaded; `sh` and `cron` lines, which need
-a real key or server, are at least parsed. The same goes for the page of views. `python -m
-tests.test_docs` writes what is really printed into both.
+a real key or server, are at least parsed. The same goes for the pages of views and of questions. `python -m
+tests.test_docs` writes what is really printed into all three.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/monitoring.md",
+    "docs/questions.md",
     "docs/reliability.md",
     "docs/views.md",
 )
@@ -71,6 +72,8 @@ def fenced(content: str) -> list[Block]:
 
 BLOCKS = fenced(README)
 VIEW_BLOCKS = fenced(VIEWS)
+QUESTIONS = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
+QUESTION_BLOCKS = fenced(QUESTIONS)
 
 
 def blocks(*languages: str) -> list[Block]:
@@ -182,8 +185,8 @@ def answers(url: str) -> Iterator[tuple[Block, str]]:
     """Each block of an answer with what is answered now; `url` is the demo's mirror."""
     for query, shown in answered(BLOCKS):
         yield shown, answer(url, query.body)
-    # What the page of views imports on the way, it imports after the demo.
-    for block, following in pairwise(VIEW_BLOCKS):
+    # What the pages import on the way, they import after the demo; the same again changes nothing.
+    for block, following in pairwise([*VIEW_BLOCKS, *QUESTION_BLOCKS]):
         if block.language == "sh":
             for call in calls_in(block.body):
                 assert main([*call, "--quiet", "--database-url", url]) == 0
@@ -206,7 +209,7 @@ def test_queries_answer_alike_on_every_database(empty_database: str) -> None:
     migrate.upgrade(engine)
     engine.dispose()
     assert main(["demo", "--database-url", empty_database]) == 0
-    for found in (BLOCKS, VIEW_BLOCKS):
+    for found in (BLOCKS, VIEW_BLOCKS, QUESTION_BLOCKS):
         count = sum(block.language == "text" for block in found)
         assert [shown.language for _, shown in answered(found)] == ["text"] * count
     for shown, said in answers(empty_database):
@@ -346,7 +349,11 @@ def rewrite() -> None:
         folder = Path(name)
         new = dict(zip(blocks("console"), printed(folder), strict=True))
         new |= dict(answers(f"sqlite:///{folder / 'ftmirror-demo.db'}"))
-    for path, old, found in (("README.md", README, BLOCKS), ("docs/views.md", VIEWS, VIEW_BLOCKS)):
+    for path, old, found in (
+        ("README.md", README, BLOCKS),
+        ("docs/views.md", VIEWS, VIEW_BLOCKS),
+        ("docs/questions.md", QUESTIONS, QUESTION_BLOCKS),
+    ):
         content = old
         for block in reversed(found):
             if block in new and still(new[block]) != still(block.body):

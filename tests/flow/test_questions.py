@@ -228,7 +228,9 @@ def wasted(jobs: list[Known]) -> Lines:
                 lines.append((one, -best[1], max(losses)))
                 break
     late = [line for line in lines if line[1] < line[2]]
-    late.sort(key=lambda line: (-(micro(line[0]) or 0) * (line[2] - line[1]) / line[2], line[0].job["id"]))
+    late.sort(
+        key=lambda line: (-(micro(line[0]) or 0) * (line[2] - line[1]) / line[2], line[0].job["id"])
+    )
     return [(one.job["id"], best, last) for one, best, last in late]
 
 
