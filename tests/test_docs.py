@@ -2,8 +2,8 @@
 
 `console` blocks are run in order, as one shell session; `sql` blocks on each kind of database, with
 their answer in the `text` block below; `toml` blocks are loaded; `sh` and `cron` lines, which need
-a real key or server, are at least parsed. The same goes for the pages of views and of questions. `python -m
-tests.test_docs` writes what is really printed into all three.
+a real key or server, are at least parsed. The same goes for the pages of views and of questions.
+`python -m tests.test_docs` writes what is really printed into all three.
 """
 
 from __future__ import annotations

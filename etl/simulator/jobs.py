@@ -102,7 +102,7 @@ class Invented:
         return "file-" + self._files.encode(serial * 3 + slot, length)
 
     def input_files(self, serial: int) -> tuple[str, str | None]:
-        """The ids of the files that a job trains on and is validated on, None without the latter."""
+        """The ids of a job's training file and of its validation file, None where it has none."""
         first = self._first_run(serial)
         validated = first if self.life(first).has_validation else serial
         has_validation = self.life(serial).has_validation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import Counter, defaultdict
@@ -14,8 +15,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from etl.cli import main
 from etl.db import views
 from tests.conftest import make_schema
+from tests.dear import servers_when_long
 from tests.questions import PAGE, Known, Question, ask, copy, databases, fill, questions
 from tests.spending import Book, base_of, cost_of
 from tests.test_docs import cell
@@ -69,6 +72,28 @@ def test_every_question_has_an_answer_from_an_empty_mirror(engine: Engine) -> No
         assert ask(engine, f"SELECT * FROM {view}")[1] == []
 
 
+@servers_when_long
+def test_commands_say_of_an_empty_mirror_that_there_is_nothing_yet(
+    empty_database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_schema(empty_database).dispose()
+    page = tmp_path / "report.html"
+    for command, said in (
+        (["spend"], "the mirror holds no jobs yet, so nothing was spent"),
+        (["spend", "--by", "metadata.team"], "the mirror holds no jobs yet"),
+        (["status"], "nothing is mirrored yet; `ftmirror sync` begins"),
+        (["report", "--output", str(page)], str(page)),
+    ):
+        assert main([*command, "--database-url", empty_database]) == 0
+        assert said in capsys.readouterr().out
+    told = page.read_text(encoding="utf-8")
+    assert told.count("Nothing yet.") >= 8
+    assert main(["status", "--json", "--database-url", empty_database]) == 0
+    answer = capsys.readouterr()
+    assert json.loads(answer.out)["totals"] == {}
+    assert answer.err == "nothing is mirrored yet; `ftmirror sync` begins\n"
+
+
 def test_answers_are_equal_on_the_three_databases_and_those_of_the_world(
     database_servers: dict[str, str], tmp_path: Path
 ) -> None:
@@ -115,7 +140,7 @@ def method(job: dict[str, Any]) -> str:
 
 
 def team(job: dict[str, Any]) -> str:
-    return (job.get("metadata") or {}).get("team", "(none)")
+    return str((job.get("metadata") or {}).get("team", "(none)"))
 
 
 def micro(known: Known) -> int | None:
