@@ -44,7 +44,7 @@ ROOT = Path(__file__).parents[1]
 #: With `console` blocks, in the order in which they are run.
 SHOWN = ("README.md", "docs/spend.md", "docs/sync.md", "docs/configuration.md")
 #: With `sql` blocks, asked of the demo's mirror.
-ASKED = ("README.md",)
+ASKED = ("README.md", "docs/questions.md")
 DICTIONARY = "docs/data-dictionary.md"
 DOCUMENTS = (
     *SHOWN,
@@ -57,6 +57,7 @@ DOCUMENTS = (
     "docs/containers.md",
     "docs/json.md",
     "docs/monitoring.md",
+    "docs/questions.md",
     "docs/reliability.md",
     "docs/roles.md",
     DICTIONARY,
@@ -206,8 +207,20 @@ def answered(found: list[Block]) -> list[tuple[Block, Block]]:
 
 def answers(name: str, url: str) -> Iterator[tuple[Block, str]]:
     """Each block of an answer with what is answered now; `url` is the demo's mirror."""
-    for query, shown in answered(BLOCKS[name]):
-        yield shown, answer(url, query.body)
+    # What the page of questions imports on the way, it imports after the demo.
+    for block, following in pairwise(BLOCKS[name]):
+        if block.language == "sh" and name == "docs/questions.md":
+            for command in block.body.splitlines():
+                run(command, url)
+        elif block.language == "sql":
+            yield following, answer(url, block.body)
+
+
+def run(command: str, url: str) -> None:
+    """Do this to the mirror; its files are those of the checkout."""
+    words = shlex.split(command)[1:]
+    call = [str(ROOT / word) if word.startswith("tests/") else word for word in words]
+    assert main([*call, "--quiet", "--database-url", url]) == 0
 
 
 def examples(url: str) -> dict[str, str]:
@@ -218,9 +231,7 @@ def examples(url: str) -> dict[str, str]:
     found = {}
     for view in dictionary.build().views:
         for command in view.before:
-            words = shlex.split(command)[1:]
-            call = [str(ROOT / word) if word.startswith("tests/") else word for word in words]
-            assert main([*call, "--quiet", "--database-url", url]) == 0
+            run(command, url)
         found[view.name] = answer(url, view.sql)
     return found
 
@@ -243,9 +254,21 @@ def test_queries_answer_alike_on_every_database(empty_database: str) -> None:
     for name in ASKED:
         count = len(blocks(name, "text"))
         assert [shown.language for _, shown in answered(BLOCKS[name])] == ["text"] * count
-        for shown, said in answers(name, empty_database):
-            assert (name, said) == (name, shown.body)
-    assert examples(empty_database) == shown_examples()
+    said = said_of(empty_database)
+    assert said.pop(DICTIONARY) == shown_examples()
+    assert said == {
+        name: {shown: shown.body for _, shown in answered(BLOCKS[name])} for name in ASKED
+    }
+
+
+def said_of(url: str) -> dict[str, dict[Any, str]]:
+    """What each document asks the demo's mirror is answered now; imports add up on the way."""
+    readme, questions = ASKED
+    return {
+        readme: dict(answers(readme, url)),
+        DICTIONARY: dict(examples(url)),
+        questions: dict(answers(questions, url)),
+    }
 
 
 def test_the_data_dictionary_is_what_is_declared_now() -> None:
@@ -375,9 +398,10 @@ def rewrite() -> None:
         folder = Path(name)
         new = printed(folder)
         url = f"sqlite:///{folder / 'ftmirror-demo.db'}"
-        for document in ASKED:
-            new.setdefault(document, {}).update(answers(document, url))
-        page = markdown.render(dictionary.build(), examples(url))
+        said = said_of(url)
+        page = markdown.render(dictionary.build(), said.pop(DICTIONARY))
+        for document, found in said.items():
+            new.setdefault(document, {}).update(found)
     for document, found in new.items():
         content = TEXTS[document]
         for block in reversed(BLOCKS[document]):

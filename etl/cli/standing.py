@@ -61,6 +61,10 @@ def status(context: Context, *, max_age: float | None, notify: bool, as_json: bo
             output.json(found.as_json(max_age))
         else:
             _show(found)
+        if not any(one.records for one in found.standings):
+            (log.info if as_json else output.data)(
+                "nothing is mirrored yet; `ftmirror sync` begins"
+            )
         stale = (
             [(one, _lateness(one)) for one in found.stale(max_age)] if max_age is not None else []
         )

@@ -88,10 +88,10 @@ def _told_steps(life: Biography, *, azure: bool) -> tuple[int, int]:
 
 def _opening(jobs: Invented, life: Biography, state: State) -> list[_Told]:
     created = life.created_at
-    training = jobs.file_id(life.serial, 0)
+    training, validation = jobs.input_files(life.serial)
     files = f"training file: {training}"
-    if life.has_validation:
-        files += f" and validation file: {jobs.file_id(life.serial, 1)}"
+    if validation is not None:
+        files += f" and validation file: {validation}"
     told = [
         _Told(created, f"Created fine-tuning job: {jobs.job_id(life.serial)}", data={}),
         _Told(created, f"Validating {files}", data={}),
@@ -154,9 +154,16 @@ def measure(life: Biography, step: int) -> Measured:
     valid_loss = valid_accuracy = None
     last_of_epoch = step % life.steps_per_epoch == 0
     if life.has_validation and (last_of_epoch or step % 10 == 0):
-        valid_loss = loss * (0.9 + 0.3 * dice.share())
+        valid_loss = loss * (0.9 + 0.3 * dice.share()) + _learnt_by_heart(life, progress)
         valid_accuracy = min(1.0, accuracy * (0.9 + 0.1 * dice.share()))
     return Measured(loss, accuracy, valid_loss, valid_accuracy)
+
+
+def _learnt_by_heart(life: Biography, progress: float) -> float:
+    """What the validation loss has more: it rises late in some of the jobs with many epochs."""
+    if life.n_epochs < 4 or not life.dice(26).percent(60):
+        return 0.0
+    return 3.0 * max(0.0, progress - 0.6)
 
 
 def _reinforced_step(life: Biography, step: int, at: int, dice: Dice) -> _Told:

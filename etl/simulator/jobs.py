@@ -101,6 +101,25 @@ class Invented:
         length = 32 if self.azure else length
         return "file-" + self._files.encode(serial * 3 + slot, length)
 
+    def input_files(self, serial: int) -> tuple[str, str | None]:
+        """The ids of a job's training file and of its validation file, None where it has none."""
+        first = self._first_run(serial)
+        validated = first if self.life(first).has_validation else serial
+        has_validation = self.life(serial).has_validation
+        return self.file_id(first, 0), self.file_id(validated, 1) if has_validation else None
+
+    def _first_run(self, serial: int) -> int:
+        """The job that first trained on this one's file: itself, where it is no rerun."""
+        life = self.life(serial)
+        dice = life.dice(10)
+        if self.azure or not dice.percent(18):
+            return serial
+        elder = serial - dice.between(1, 4)
+        # Nobody trains again on a file that was refused, or that another method reads.
+        if elder < 0 or self.life(elder).phase == "files" or self.life(elder).method != life.method:
+            return serial
+        return self._first_run(elder)
+
     def find_file(self, file_id: str) -> tuple[int, int] | None:
         """The serial and slot a file id stands for, or None."""
         number = self._files.decode(file_id[5:]) if file_id.startswith("file-") else None

@@ -31,6 +31,7 @@ def failure(life: Biography, state: State) -> tuple[str, str, str | None] | None
 def _openai(jobs: Invented, life: Biography, state: State) -> Json:
     serial, created = life.serial, life.created_at
     done = state.status == "succeeded"
+    training, validation = jobs.input_files(serial)
     dice = life.dice(3)
     brief = created < clock.THREE_HYPERPARAMETERS
     lost = state.status == "failed" and dice.percent(50)
@@ -47,8 +48,8 @@ def _openai(jobs: Invented, life: Biography, state: State) -> Json:
         "organization_id": jobs.organization,
         "result_files": [jobs.file_id(serial, 2)] if done else [],
         "status": state.status,
-        "validation_file": jobs.file_id(serial, 1) if life.has_validation else None,
-        "training_file": jobs.file_id(serial, 0),
+        "validation_file": validation,
+        "training_file": training,
         "hyperparameters": hyperparameters,
         "trained_tokens": life.trained_tokens if done else None,
     }

@@ -20,12 +20,17 @@ VIEWS = [
     "best_checkpoints",
     "billable_usage",
     "billed_line_items",
+    "effective_hyperparameters",
     "job_costs",
     "job_failures",
+    "job_files",
     "job_history",
+    "job_metadata_values",
     "job_overview",
     "job_times",
     "model_lineage",
+    "open_findings",
+    "shared_checkpoints",
     "spend_by_day",
     "spend_by_metadata",
     "spend_by_model",
@@ -570,6 +575,11 @@ def test_another_time_zone_of_the_session_changes_no_figure(mirror: Engine) -> N
     put(mirror, "sync_resource_runs", *others)
     put(mirror, "job_metadata", {"job_id": "ftjob-a", "name": "team", "value": "search"})
     put(mirror, "billed_costs", billed(at("23:30:00")))
+    put(mirror, "job_result_files", {"job_id": "ftjob-a", "position": 0, "file_id": "file-a"})
+    put(mirror, "files", {"id": "file-a", "expires_at": at("23:45:00")})
+    put(mirror, "job_hyperparameters", hyperparameter("ftjob-a", "job", "n_epochs", "3"))
+    permission = {"id": "cp_a", "fine_tuned_model_checkpoint": "ft:m", "created_at": at("23:50:00")}
+    put(mirror, "checkpoint_permissions", permission)
     queries = {name: f"SELECT * FROM {name} ORDER BY 1" for name in VIEWS}
     # Not the age, which may have gone on between.
     queries["sync_health"] = "SELECT resource, last_success_at, last_run_at FROM sync_health"

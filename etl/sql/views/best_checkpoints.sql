@@ -5,7 +5,8 @@ SELECT
     r.step_number,
     r.loss,
     r.loss_name,
-    r.created_at
+    r.created_at,
+    r.last_step_number
 FROM (
     SELECT
         c.job_id,
@@ -19,6 +20,7 @@ FROM (
             ELSE 'train_loss'
         END AS loss_name,
         c.created_at,
+        max(c.step_number) OVER (PARTITION BY c.job_id) AS last_step_number,
         row_number() OVER (
             PARTITION BY c.job_id
             ORDER BY

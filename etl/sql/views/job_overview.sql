@@ -98,7 +98,25 @@ SELECT
         WHERE v.resource = 'jobs' AND v.id = j.id
     ) AS versions_count,
     r.missing_since IS NOT NULL AS is_missing,
-    r.missing_since
+    r.missing_since,
+    times.created_on,
+    times.created_in,
+    times.ended_at,
+    times.training_seconds,
+    (
+        SELECT i.wandb_project
+        FROM job_integrations i
+        WHERE i.job_id = j.id AND i.type = 'wandb'
+        ORDER BY i.position
+        LIMIT 1
+    ) AS wandb_project,
+    (
+        SELECT i.wandb_run_id
+        FROM job_integrations i
+        WHERE i.job_id = j.id AND i.type = 'wandb'
+        ORDER BY i.position
+        LIMIT 1
+    ) AS wandb_run_id
 FROM jobs j
 JOIN job_times times ON times.job_id = j.id
 LEFT JOIN records r ON r.resource = 'jobs' AND r.id = j.id
