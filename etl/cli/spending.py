@@ -19,6 +19,7 @@ from etl.cli.options import MOMENT, Context, command
 from etl.cli.output import wrapped
 from etl.errors import ConfigError
 from etl.settings import escaped
+from etl.spreadsheets import defused
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -36,8 +37,6 @@ NO_BUDGET = (
 )
 #: What stands where a job has no such thing: no project, not this key of metadata.
 NONE = "(none)"
-#: A spreadsheet takes a text that begins like this for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 #: Columns of the longest bar, and of the shortest that says anything.
 _LONGEST_BAR, _SHORTEST_BAR = 30, 6
 _EIGHTHS = "▏▎▍▌▋▊▉█"
@@ -46,7 +45,7 @@ _EIGHTHS = "▏▎▍▌▋▊▉█"
 _DOUBTFUL = ("failed", "cancelled")
 _LACKING = ("no_price", "outside_price_dates")
 #: Why a cost is uncertain, or not known, in a few words behind a number of jobs.
-_WORDS = {
+REASONS = {
     "failed": "failed",
     "cancelled": "cancelled",
     "no_price": "without a price for the model",
@@ -312,7 +311,7 @@ def _reasons(parts: Mapping[Part, Amounts], certainty: str, only: Sequence[str] 
     for part, amounts in parts.items():
         reason = part.reason or ""
         if part.certainty == certainty and (not only or reason in only):
-            words = _WORDS.get(reason, reason.replace("_", " "))
+            words = REASONS.get(reason, reason.replace("_", " "))
             jobs[words] = jobs.get(words, 0) + amounts.jobs
     most_first = sorted(jobs.items(), key=lambda one: (-one[1], one[0]))
     return ", ".join(f"{count:,} {words}" for words, count in most_first)
@@ -545,4 +544,4 @@ def _guarded(value: object) -> object:
     """A text that no spreadsheet runs and no terminal obeys."""
     if not isinstance(value, str):
         return value
-    return escaped(f"'{value}" if value.startswith(_FORMULA) else value)
+    return escaped(defused(value))
