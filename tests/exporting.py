@@ -26,9 +26,14 @@ MODEL = "gpt-4o-mini-2024-07-18"
 def fill(engine: Engine, count: int) -> None:
     """So many jobs over 36 months, each with two pairs of metadata, its tokens and its epochs."""
     prices.bring_or_warn(engine, load(None), "test")
+    more(engine, 0, count)
+
+
+def more(engine: Engine, begin: int, end: int) -> None:
+    """The jobs of these numbers."""
     with engine.begin() as connection:
-        for first in range(0, count, 10_000):
-            numbers = range(first, min(first + 10_000, count))
+        for first in range(begin, end, 10_000):
+            numbers = range(first, min(first + 10_000, end))
             jobs = [
                 {
                     **job(f"ftjob-{number:09}", _day(number), _day(number)),
@@ -73,7 +78,7 @@ def fill(engine: Engine, count: int) -> None:
 
 def _day(number: int) -> str:
     month = number % 36
-    return f"{2023 + month // 12}-{month % 12 + 1:02}-{number % 28 + 1:02}"
+    return f"{2025 + month // 12}-{month % 12 + 1:02}-{number % 28 + 1:02}"
 
 
 def measured(url: str, form: str, directory: Path, *tables: str) -> tuple[float, float]:

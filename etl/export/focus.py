@@ -45,7 +45,7 @@ COLUMNS: dict[str, Kind] = {
     "ChargeFrequency": TEXT,
     "ChargePeriodEnd": MOMENT,
     "ChargePeriodStart": MOMENT,
-    "ConsumedQuantity": INTEGER,
+    "ConsumedQuantity": _QUANTITY,
     "ConsumedUnit": TEXT,
     "ContractedCost": _PRODUCT,
     "EffectiveCost": DOLLARS,
@@ -79,6 +79,11 @@ COLUMNS: dict[str, Kind] = {
     "x_JobStatus": TEXT,
     "x_Model": TEXT,
     "x_Source": TEXT,
+}
+
+#: What gives each figure as many digits as its column has; other values are as they should be.
+_READS = {
+    name: kind.reads if kind.precision else (lambda value: value) for name, kind in COLUMNS.items()
 }
 
 #: How FOCUS writes units: what was used, what is priced, and what the meter counts.
@@ -269,7 +274,10 @@ def _row(job: _Job, tags: dict[str, str]) -> dict[str, Any]:
         "x_Model": job.base_model,
         "x_Source": job.source,
     }
-    return {name: made.get(name) for name in COLUMNS}
+    return {
+        name: None if (value := made.get(name)) is None else reads(value)
+        for name, reads in _READS.items()
+    }
 
 
 def _month(moment: datetime) -> datetime:
