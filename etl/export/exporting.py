@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -94,9 +94,10 @@ def _tables(engine: Engine, into: Path, wanted: Wanted, step: Step) -> dict[str,
     with reading.snapshot(engine) as connection:
         for one in choosing.chosen(relations.known(connection), wanted.tables):
             relation = one.relation
-            batches = reading.rows(connection, one, wanted.since)
             write = _writer(wanted, is_parted=relation.time is not None)
-            files = write(into, one.name, one.columns, _told(batches, one.name, step))
+            # Closed before the connection is, whatever becomes of the files.
+            with closing(reading.rows(connection, one, wanted.since)) as batches:
+                files = write(into, one.name, one.columns, _told(batches, one.name, step))
             entry = _entry(into, one.name, relation.kind, one.columns, files)
             since = relation.time or ("jobs.created_at" if relation.is_of_a_job else None)
             found.append({**entry, "time": relation.time, "since": wanted.since and since})
@@ -108,9 +109,9 @@ def _focus(engine: Engine, into: Path, wanted: Wanted, step: Step) -> dict[str, 
         raise UsageError(f"--format {wanted.format} has one table of its own; leave --table out")
     left_out: Counter[str] = Counter()
     with reading.snapshot(engine) as connection:
-        batches = focus.rows(connection, wanted.since, left_out)
         write = _writer(wanted, is_parted=True)
-        files = write(into, focus.NAME, focus.COLUMNS, _told(batches, focus.NAME, step))
+        with closing(focus.rows(connection, wanted.since, left_out)) as batches:
+            files = write(into, focus.NAME, focus.COLUMNS, _told(batches, focus.NAME, step))
     entry = _entry(into, focus.NAME, "view", focus.COLUMNS, files)
     since = wanted.since and "job_costs.spent_at"
     return {

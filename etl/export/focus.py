@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from itertools import chain, groupby
@@ -143,14 +144,18 @@ class _Job(NamedTuple):
 
 def rows(
     connection: Connection, since: datetime | None, left_out: Counter[str]
-) -> Iterator[list[Row]]:
+) -> Generator[list[Row], None, None]:
     """The rows in batches, in the order of time, with the time behind each.
 
     Counts in `left_out` the jobs without a row, by why.
     """
     kinds = dict(enumerate(_READ.values()))
     query, names = _query(since), [*_READ, "name", "value"]
-    read = chain.from_iterable(streamed(connection, query, "job_costs", kinds, names))
+    with closing(streamed(connection, query, "job_costs", kinds, names)) as parts:
+        yield from _batches(chain.from_iterable(parts), left_out)
+
+
+def _batches(read: Iterable[Row], left_out: Counter[str]) -> Iterator[list[Row]]:
     batch: list[Row] = []
     # A line for each pair of metadata, so that it is one query, and jobs come one by one.
     for _, lines in groupby(read, key=lambda line: line[0]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -43,7 +43,9 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def rows(connection: Connection, wanted: Chosen, since: datetime | None) -> Iterator[list[Row]]:
+def rows(
+    connection: Connection, wanted: Chosen, since: datetime | None
+) -> Generator[list[Row], None, None]:
     """The rows in batches; a value is what the column's kind reads. Behind them stands the time.
 
     The time (None where there is none) is what a writer parts the rows by; it is no column.
@@ -62,7 +64,7 @@ def streamed(
     what: str,
     kinds: dict[int, Kind],
     names: Sequence[str],
-) -> Iterator[list[Row]]:
+) -> Generator[list[Row], None, None]:
     """The query's rows in batches, read by kind; other columns stay as the driver gives them.
 
     Raises StoreError for a value that its column's kind cannot hold.

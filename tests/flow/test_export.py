@@ -81,7 +81,9 @@ def alone(sqlite_engine: Engine) -> Engine:
 
 
 def duck(query: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = duckdb.sql(query).to_arrow_table().to_pylist()
+    relation = duckdb.sql(query)
+    assert relation is not None
+    found: list[dict[str, Any]] = relation.to_arrow_table().to_pylist()
     return found
 
 
