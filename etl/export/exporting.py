@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -28,6 +29,8 @@ from etl.export.text_files import Written, moment
 FORMATS = ("parquet", "delta", "csv", "jsonl", "focus", "focus-parquet", "ledger")
 #: What of the extra `lake` a format needs.
 _NEEDS = {"parquet": ("pyarrow",), "delta": ("pyarrow", "deltalake"), "focus-parquet": ("pyarrow",)}
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 #: Called with a table's name and its rows so far.
 Step = Callable[[str, int], None]
@@ -194,7 +197,8 @@ def _plain_errors(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        said = error.strerror or str(error)
+        # What Delta's own library says comes in colours, and in several lines.
+        said = error.strerror or " ".join(_COLOUR.sub("", str(error)).split())
         raise EtlError(
             f"the export to {directory} could not be written: {said}; nothing of it is left there. "
             "Make room or give the right to write there, or name another directory"
