@@ -249,7 +249,12 @@ def test_a_former_export_stays_when_the_next_fails(mirror: Engine, call: Call) -
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long),
+        (signal.SIGKILL, -9),
+    ],
 )
 def test_who_is_stopped_leaves_no_half_export(
     mirror: Engine, call: Call, number: signal.Signals, code: int
@@ -272,6 +277,7 @@ def test_who_is_stopped_leaves_no_half_export(
     assert hidden(Path()) == []
 
 
+@pytest.mark.long
 def test_a_live_export_is_not_taken_for_a_dead_one(mirror: Engine, call: Call) -> None:
     exporting.more(mirror, 0, 10_000)
     process = started("--format", "csv", *MANY, "out")
