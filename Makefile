@@ -77,7 +77,7 @@ $(VENV)/.all: build/all.txt
 	@touch $(VENV)/.core $@
 
 build/core.txt: extras := report
-build/all.txt: extras := alerts dev metrics mysql postgres report test-pg
+build/all.txt: extras := alerts dev lake metrics mysql postgres report test-pg
 build/core.txt build/all.txt: constraints.txt pyproject.toml tools/pinned.py | $(VENV)/pyvenv.cfg
 	@mkdir -p build
 	@$(bin)/python tools/pinned.py $(extras) > $@.part

@@ -10,9 +10,7 @@ from typing import Any
 
 from etl.cli import output
 from etl.settings import escaped
-
-#: A spreadsheet takes a text that begins like this for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from etl.spreadsheets import defused
 
 
 def usd(microusd: int) -> str:
@@ -49,4 +47,4 @@ def _guarded(value: object) -> object:
     """A text that no spreadsheet runs and no terminal obeys."""
     if not isinstance(value, str):
         return value
-    return escaped(f"'{value}" if value.startswith(_FORMULA) else value)
+    return escaped(defused(value))

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "spend": ("etl.cli.spending:spend", "Show what training cost."),
     "report": ("etl.cli.reporting:report", "Write one page with pictures of it all."),
     "prices": ("etl.cli.pricing:prices", "Look at the price book."),
+    "export": ("etl.cli.exporting:export", "Write files that others load."),
     "verify": ("etl.cli.verifying:verify", "Prove that the mirror is complete."),
     "replay": ("etl.cli.replaying:replay", "Rebuild the typed tables from the ledger."),
     "quarantine": (

@@ -23,7 +23,7 @@ _EIGHTHS = "▏▎▍▌▋▊▉█"
 _DOUBTFUL = ("failed", "cancelled")
 _LACKING = ("no_price", "outside_price_dates")
 #: Why a cost is uncertain, or not known, in a few words behind a number of jobs.
-_WORDS = {
+REASONS = {
     "failed": "failed",
     "cancelled": "cancelled",
     "no_price": "without a price for the model",
@@ -177,7 +177,7 @@ def _reasons(parts: Mapping[Part, Amounts], certainty: str, only: Sequence[str] 
     for part, amounts in parts.items():
         reason = part.reason or ""
         if part.certainty == certainty and (not only or reason in only):
-            words = _WORDS.get(reason, reason.replace("_", " "))
+            words = REASONS.get(reason, reason.replace("_", " "))
             jobs[words] = jobs.get(words, 0) + amounts.jobs
     most_first = sorted(jobs.items(), key=lambda one: (-one[1], one[0]))
     return ", ".join(f"{count:,} {words}" for words, count in most_first)

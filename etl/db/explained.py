@@ -1,6 +1,7 @@
 """What each view means: the file `<name>.toml` beside its query, written once for all databases.
 
-It holds `topic`, `summary` (one sentence), `note` (optional: what to know before asking), a
+It holds `topic`, `summary` (one sentence), `key` (the columns that tell two rows apart), `time`
+(optional: the column that says when a row was), `note` (optional: what to know before asking), a
 `question` that people have, the `sql` that answers it on every database, `before` (optional: what
 brings the demo the rows for that), and `columns`: each with its type word and its meaning, in their
 order.
@@ -25,8 +26,8 @@ TOPICS = ("jobs", "training", "money", "mirror")
 #: What a value is, whatever each database calls that.
 TYPES = ("text", "integer", "number", "decimal", "timestamp", "boolean", "json")
 
-_NEEDED = ("topic", "summary", "question", "sql", "columns")
-_MORE = ("note", "before")
+_NEEDED = ("topic", "summary", "key", "question", "sql", "columns")
+_MORE = ("time", "note", "before")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,10 @@ class Explained:
     question: str
     sql: str
     columns: tuple[ViewColumn, ...]
+    #: The columns that tell two rows apart.
+    key: tuple[str, ...]
+    #: The column that says when a row was; None where rows have no time.
+    time: str | None = None
     #: Markdown; '' where the summary says all.
     note: str = ""
     #: Commands that bring the demo's mirror the rows which the question is about.
@@ -85,12 +90,17 @@ def _explained(said: Mapping[str, Any]) -> Explained:
         raise ValueError(f"topic is one of {', '.join(TOPICS)}, not {said['topic']!r}")
     if not said["summary"].endswith("."):
         raise ValueError("the summary is a sentence, and ends in a full stop")
+    strangers = {*said["key"], *([said["time"]] if "time" in said else [])} - set(said["columns"])
+    if strangers:
+        raise ValueError(f"key and time name columns, not {', '.join(sorted(strangers))}")
     return Explained(
         topic=said["topic"],
         summary=said["summary"],
         question=said["question"],
         sql=said["sql"].strip(),
         columns=tuple(_column(name, value) for name, value in said["columns"].items()),
+        key=tuple(said["key"]),
+        time=said.get("time"),
         note=said.get("note", "").strip(),
         before=tuple(said.get("before", ())),
     )

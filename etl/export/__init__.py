@@ -1,0 +1,1 @@
+"""`ftmirror export`: the mirror as files that other programs load."""

@@ -1,0 +1,304 @@
+"""`ftmirror export` as a person, a full disk and a kill meet it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+import etl.cli
+from tests import exporting
+from tests.conftest import make_schema
+from tests.reporting import fill
+
+#: Tables whose many rows take a while.
+MANY = ("--table", "jobs", "--table", "job_costs", "--table", "job_metadata")
+#: Room for the files on a machine where the test may not mount: bytes of the longest.
+_LONGEST_FILE = 4_000
+
+
+@dataclass
+class Answer:
+    """What one call did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Answer]
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """Six jobs, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    engine = make_schema("sqlite:///ftmirror.db")
+    fill(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def call(mirror: Engine, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Call `ftmirror export` in that folder."""
+
+    def run(*words: str) -> Answer:
+        capsys.readouterr()
+        code = etl.cli.main(["export", *words])
+        said = capsys.readouterr()
+        return Answer(code, said.out, said.err)
+
+    return run
+
+
+def hidden(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+# What it says
+
+
+def test_it_prints_what_was_written_within_80_columns(call: Call) -> None:
+    done = call("--format", "csv", "--table", "jobs", "--table", "spend_by_metadata", "out")
+    assert (done.code, done.err) == (0, "")
+    assert [line.split()[:3] for line in done.out.splitlines()] == [
+        ["table", "rows", "files"],
+        ["jobs", "6", "1"],
+        ["spend_by_metadata", "3", "1"],
+        [],
+        ["out:", "csv,", "with"],
+    ]
+    assert max(map(len, call("--format", "csv", "all").out.splitlines())) <= 80
+
+
+def test_json_is_the_manifest(call: Call) -> None:
+    done = call("--format", "jsonl", "--table", "jobs:id", "--json", "out")
+    assert json.loads(done.out) == json.loads(Path("out/manifest.json").read_text())
+    (jobs,) = json.loads(done.out)["tables"]
+    assert jobs["columns"] == [{"name": "id", "type": "text"}]
+
+
+def test_jobs_without_a_row_of_focus_are_told_of(call: Call) -> None:
+    done = call("--format", "focus", "out")
+    assert done.code == 0
+    said = (
+        "warning: 3 jobs have no row, as there is no cost to state: 1 without a price for the "
+        "model, 1 without a word of what was used, 1 still open; the view unpriced_jobs names "
+        "those whose cost is unknown\n"
+    )
+    assert done.err == said
+
+
+def test_an_empty_mirror_says_nothing_yet(tmp_path: Path, call: Call, mirror: Engine) -> None:
+    make_schema("sqlite:///empty.db").dispose()
+    done = call("--format", "csv", "--database-url", "sqlite:///empty.db", "out")
+    assert done.code == 0
+    assert "there is nothing to export yet; `ftmirror sync` brings it" in done.err
+    assert Path("out/jobs.csv").read_text().startswith("id,source,provider,")
+
+
+def test_only_its_owner_may_read_it_unless_others_could(call: Call) -> None:
+    call("--format", "csv", "--table", "jobs", "out")
+    assert Path("out").stat().st_mode & 0o777 == 0o700
+    Path("out").chmod(0o755)
+    call("--format", "csv", "--table", "jobs", "out")
+    assert Path("out").stat().st_mode & 0o777 == 0o755
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--table", "job_cost"], "there is no table or view 'job_cost'; did you mean job_costs?"),
+        (["--table", "xyz"], "there is no table or view 'xyz'; there are: best_checkpoints, "),
+        (["--table", "jobs:modl"], "jobs has no column 'modl'; did you mean model?"),
+        (["--table", "jobs:"], "jobs has no column ''; there are: base_model, "),
+        (["--table", "jobs:id,id"], "the column id of jobs is asked for twice"),
+        (["--table", "jobs", "--table", "jobs:id"], "jobs is asked for twice"),
+        (["--table", "records"], "records is part of the ledger, which --format ledger exports"),
+        (["--since", "2025-02-30"], "there is no such day"),
+    ],
+)
+def test_what_is_not_there_is_answered_with_what_is(
+    call: Call, words: list[str], said: str
+) -> None:
+    done = call("--format", "csv", *words, "out")
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert not Path("out").exists()
+    assert hidden(Path()) == []
+
+
+def test_an_older_schema_is_sent_to_db_upgrade(call: Call, mirror: Engine) -> None:
+    with mirror.begin() as connection:
+        connection.execute(text("UPDATE ftmirror_version SET version_num = '0004'"))
+    done = call("--format", "csv", "out")
+    assert done.code == 2
+    assert "ftmirror db upgrade" in done.err
+
+
+def test_a_format_without_its_package_says_how_to_get_it(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "deltalake", None)
+    done = call("--format", "delta", "out")
+    assert (done.code, done.err) == (
+        2,
+        "error: this format needs deltalake: pip install 'ftmirror[lake]'\n",
+    )
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
+    assert "pip install 'ftmirror[lake]'" in call("--format", "parquet", "out").err
+
+
+# Where it goes
+
+
+def test_a_former_export_is_replaced_whole(call: Call) -> None:
+    call("--format", "parquet", "out")
+    call("--format", "csv", "--table", "jobs", "out")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["jobs.csv", "manifest.json"]
+    assert hidden(Path()) == []
+
+
+def test_nothing_else_is_ever_replaced(call: Call) -> None:
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("dear")
+    done = call("--format", "csv", "mine")
+    assert done.code == 2
+    assert "mine is not empty, and no former export; name another directory, or" in done.err
+    call("--format", "csv", "--table", "jobs", "out")
+    Path("out/notes.txt").write_text("dear")
+    done = call("--format", "csv", "out")
+    assert done.code == 2
+    assert "out/notes.txt is not of the former export in" in done.err
+    assert Path("out/notes.txt").read_text() == Path("mine/notes.txt").read_text() == "dear"
+    done = call("--format", "csv", "ftmirror.db")
+    assert (done.code, "is no directory; name another" in done.err) == (2, True)
+    done = call("--format", "csv", "not/there")
+    assert (done.code, "there is no directory" in done.err) == (2, True)
+    done = call("--format", "csv", ".")
+    assert (done.code, "is the current directory" in done.err) == (2, True)
+
+
+def test_an_empty_directory_is_filled(call: Call) -> None:
+    Path("out").mkdir()
+    assert call("--format", "csv", "--table", "jobs", "out").code == 0
+    assert Path("out/jobs.csv").exists()
+
+
+# When it fails
+
+
+def started(*words: str, limit: int | None = None) -> subprocess.Popen[str]:
+    """The command in a process of its own, with files no longer than that."""
+
+    def limited() -> None:
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "etl.cli", "export", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limited,  # noqa: PLW1509 - the test has no threads
+        env={**os.environ, "PYTHONPATH": str(Path(etl.cli.__file__).parents[2])},
+    )
+
+
+def test_a_disk_without_room_leaves_nothing(mirror: Engine) -> None:
+    exporting.more(mirror, 0, 500)
+    for form in ("csv", "jsonl", "parquet", "delta", "focus"):
+        words = () if form == "focus" else MANY
+        process = started("--format", form, *words, f"out-{form}", limit=_LONGEST_FILE)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (1, ""), err
+        assert re.fullmatch(
+            rf"error: the export to out-{form} could not be written: File too large; nothing of "
+            "it is left there. Make room or give the right to write there, or name another "
+            "directory\n",
+            err,
+        ), err
+        assert not Path(f"out-{form}").exists()
+        assert hidden(Path()) == []
+
+
+def test_a_former_export_stays_when_the_next_fails(mirror: Engine, call: Call) -> None:
+    call("--format", "csv", "--table", "jobs", "out")
+    before = Path("out/jobs.csv").read_bytes()
+    exporting.more(mirror, 0, 500)
+    process = started("--format", "csv", "out", limit=_LONGEST_FILE)
+    process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert Path("out/jobs.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long),
+        (signal.SIGKILL, -9),
+    ],
+)
+def test_who_is_stopped_leaves_no_half_export(
+    mirror: Engine, call: Call, number: signal.Signals, code: int
+) -> None:
+    exporting.more(mirror, 0, 10_000)
+    process = started("--format", "csv", *MANY, "out")
+    deadline = time.monotonic() + 60
+    # Once it writes: its hidden directory holds a file.
+    while not any(Path().glob(".out.ftmirror-*/*.csv")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    assert not Path("out").exists()
+    if number == signal.SIGKILL:
+        assert len(hidden(Path())) == 1
+        assert call("--format", "csv", "--table", "jobs", "out").code == 0
+    assert hidden(Path()) == []
+
+
+@pytest.mark.long
+def test_a_live_export_is_not_taken_for_a_dead_one(mirror: Engine, call: Call) -> None:
+    exporting.more(mirror, 0, 10_000)
+    process = started("--format", "csv", *MANY, "out")
+    while not any(Path().glob(".out.ftmirror-*/*.csv")):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.005)
+    process.send_signal(signal.SIGSTOP)
+    assert call("--format", "jsonl", "--table", "jobs", "out").code == 0
+    assert len(hidden(Path())) == 1
+    process.send_signal(signal.SIGCONT)
+    process.communicate(timeout=120)
+    assert process.returncode == 0  # the last one to end stays
+    assert Path("out/jobs.csv").exists()
+    assert hidden(Path()) == []
+
+
+def test_what_was_put_aside_by_a_dead_export_comes_back(call: Call) -> None:
+    """Killed between the two renames: the former export has no name any more, and no successor."""
+    call("--format", "csv", "--table", "jobs", "out")
+    Path("out").rename(".out.ftmirror-abc.old")
+    done = call("--format", "csv", "--table", "no_such", "out")
+    assert done.code == 2
+    assert Path("out/jobs.csv").exists()
+    assert hidden(Path()) == []
