@@ -164,6 +164,7 @@ def test_tables_are_grouped_by_what_they_are_for() -> None:
 WHOLE = """\
 topic = "money"
 summary = "What it cost."
+key = ["cost"]
 question = "What?"
 sql = "SELECT 1"
 [columns]
@@ -175,7 +176,9 @@ def test_a_whole_explanation_is_read(tmp_path: Path) -> None:
     (tmp_path / "costs.toml").write_text(WHOLE)
     column = explained.ViewColumn("cost", "integer", "The cost.")
     read = explained.read(tmp_path)["costs"]
-    assert read == explained.Explained("money", "What it cost.", "What?", "SELECT 1", (column,))
+    assert read == explained.Explained(
+        "money", "What it cost.", "What?", "SELECT 1", (column,), ("cost",)
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,6 +188,8 @@ def test_a_whole_explanation_is_read(tmp_path: Path) -> None:
         ('question = "What?"', 'question = "What?"\nnotes = "x"', r"nobody reads \['notes'\]"),
         ('"money"', '"gold"', "topic is one of jobs, training, money, mirror, not 'gold'"),
         ("it cost.", "it cost", "ends in a full stop"),
+        ('["cost"]', '["costs"]', "key and time name columns, not costs"),
+        ('["cost"]', '["cost"]\ntime = "day"', "key and time name columns, not day"),
         ('"integer"', '"int"', "a column is written cost = "),
         ('["integer", "The cost."]', '"The cost."', "a column is written cost = "),
         ("[columns]", "[columns", "Expected"),
