@@ -1,0 +1,1 @@
+"""`make bi`: the BI tools that config/ has recipes for, run over a mirror and held against it."""
