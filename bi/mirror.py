@@ -1,4 +1,4 @@
-"""Mirrors in PostgreSQL to look at: one filled by real runs of `ftmirror sync`, one without jobs."""
+"""Mirrors in PostgreSQL to look at: one filled by runs of `ftmirror sync`, one without jobs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = {"research": (1, 360), "product": (2, 240)}
 #: Between two runs so many jobs move on, and so many are new.
 STEPS = ((9, 4), (7, 3), (5, 6))
-#: Who may read the views and nothing else.
-READER = "bi_reader"
 
 
 class SyncFailed(Exception):
@@ -66,18 +64,18 @@ def empty(server_url: str, room: Path) -> str:
 
 
 def reader_of(url: str) -> URL:
-    """The address for a role that may read the views, and nothing else."""
-    password = secrets.token_urlsafe(16)
-    preparer_engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    """The address for a new role that may read the views, and nothing else."""
+    address = make_url(url)
+    role, password = f"{address.database}_reader", secrets.token_urlsafe(16)
+    owner = create_engine(address, isolation_level="AUTOCOMMIT")
     try:
-        with preparer_engine.connect() as connection:
-            connection.exec_driver_sql(f"DROP ROLE IF EXISTS {READER}")
-            connection.exec_driver_sql(f"CREATE ROLE {READER} LOGIN PASSWORD '{password}'")
+        with owner.connect() as connection:
+            connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
             for name in views.names():
-                connection.exec_driver_sql(f"GRANT SELECT ON {name} TO {READER}")
+                connection.exec_driver_sql(f"GRANT SELECT ON {name} TO {role}")
     finally:
-        preparer_engine.dispose()
-    return make_url(url).set(username=READER, password=password)
+        owner.dispose()
+    return address.set(username=role, password=password)
 
 
 def _configured(path: Path, simulators: dict[str, Simulator]) -> Path:
@@ -106,7 +104,9 @@ def _ftmirror(url: str, config: Path, *words: str) -> None:
         "BI_ADMIN_KEY": "sk-admin-bi",
     }
     command = [sys.executable, "-m", "etl.cli", "-q", *words]
-    ended = subprocess.run(command, env=env, cwd=config.parent, capture_output=True, text=True)
+    ended = subprocess.run(
+        command, check=False, env=env, cwd=config.parent, capture_output=True, text=True
+    )
     if ended.returncode:
         said = f"{ended.stdout}{ended.stderr}".strip()
         raise SyncFailed(f"ftmirror {' '.join(words)} ended with {ended.returncode}:\n{said}")

@@ -104,9 +104,10 @@ def running(python: Path, room: Path) -> Iterator[tuple[Superset, str]]:
     }
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    serve = [python, "-m", "flask", "run", "-h", "127.0.0.1", "-p", str(port), "--with-threads"]
+    serve = [str(python), "-m", "flask", "run", "-h", "127.0.0.1", "-p", str(port)]
     with (room / "superset.log").open("wb") as log:
-        made = subprocess.run([python, INSIDE / "prepare.py"], env=env, stdout=log, stderr=log)
+        prepare = [str(python), str(INSIDE / "prepare.py")]
+        made = subprocess.run(prepare, check=False, env=env, stdout=log, stderr=log)
         if made.returncode:
             raise SupersetFailed(f"its tables could not be made; see {log.name}")
         process = subprocess.Popen(serve, env=env, stdout=log, stderr=log)

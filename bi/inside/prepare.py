@@ -5,7 +5,9 @@ comes from the environment and stands in no list of processes.
 """
 
 import os
+from pathlib import Path
 
+import superset
 from flask_migrate import upgrade
 from superset.app import create_app
 
@@ -13,7 +15,7 @@ app = create_app()
 with app.app_context():
     from superset import appbuilder, security_manager
 
-    upgrade(directory=os.path.join(os.path.dirname(app.root_path), "superset", "migrations"))
+    upgrade(directory=str(Path(superset.__file__).parent / "migrations"))
     appbuilder.add_permissions(update_perms=True)
     security_manager.sync_role_definitions()
     role = security_manager.find_role("Admin")

@@ -54,7 +54,7 @@ def draw(page: Page, url: str, slug: str) -> dict:
     # All of it, so that charts further down are drawn too.
     for _ in range(3):
         height = page.evaluate(
-            "Math.max(...[...document.querySelectorAll('.grid-container, .dashboard-content, body')]"
+            "Math.max(...[...document.querySelectorAll('.grid-container, body')]"
             ".map(one => one.scrollHeight + one.getBoundingClientRect().top))"
         )
         page.set_viewport_size({"width": WIDTH, "height": int(height) + 24})
@@ -64,8 +64,7 @@ def draw(page: Page, url: str, slug: str) -> dict:
             f"document.querySelectorAll({json.dumps(WAITING)}).length === 0", timeout=PATIENCE
         )
     page.wait_for_timeout(2500)  # what is drawn moves into its place
-    for number in range(page.locator(WRONG).count()):
-        wrong.append(page.locator(WRONG).nth(number).inner_text()[:300])
+    wrong += [one.inner_text()[:300] for one in page.locator(WRONG).all()]
     return {
         "dashboard": slug,
         "asked": len(asked),
@@ -101,7 +100,9 @@ def main() -> None:
             tab = context.new_page()
             print(json.dumps(draw(tab, url, slug)), flush=True)
             name = slug.removeprefix("fine-tuning-")
-            keep(tab.screenshot(clip=down_to_the_last(tab)), Path(directory) / f"superset-{name}.png")
+            keep(
+                tab.screenshot(clip=down_to_the_last(tab)), Path(directory) / f"superset-{name}.png"
+            )
             tab.close()
         browser.close()
 
