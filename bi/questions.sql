@@ -80,8 +80,8 @@ SELECT u.spent_in, j.status, count(*) AS jobs
 FROM job_overview j JOIN billable_usage u ON u.job_id = j.job_id GROUP BY u.spent_in, j.status;
 
 -- outcomes_failures (jobs)
-SELECT 'cancelled' AS failure, count(*) AS jobs
-FROM job_overview WHERE status = 'cancelled' HAVING count(*) > 0
+SELECT status AS failure, count(*) AS jobs
+FROM job_overview WHERE status = 'cancelled' GROUP BY status
 UNION ALL
 SELECT coalesce(error_code, '(no code)'), count(*)
 FROM job_overview WHERE status = 'failed' GROUP BY error_code;
@@ -173,7 +173,7 @@ SELECT coalesce(sum(open_quarantine), 0) AS records FROM sync_health;
 SELECT count(*) AS jobs FROM job_overview WHERE missing_since IS NOT NULL;
 
 -- freshness_lists (last_run_id)
-SELECT source, resource, last_success_at, floor(age_seconds / 60) AS age_minutes, last_run_id,
+SELECT source, resource, last_success_at, age_seconds / 60.0 AS age_minutes, last_run_id,
     last_status, open_quarantine, last_error
 FROM sync_health;
 

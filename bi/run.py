@@ -22,13 +22,14 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine
 
-from bi import bundle, comparing, environment, mirror, pictures
+from bi import bundle, comparing, mirror, pictures, pythons
 from bi.superset import Superset, SupersetFailed, running
 from tests.servers import Missing
 
 ROOT = Path(__file__).resolve().parent.parent
 #: What the command makes and may be thrown away.
-BUILD = ROOT / "build" / "bi"
+ROOM = ROOT / "build" / "bi"
+ENVIRONMENT = ROOT / "build" / "superset"
 
 
 def arguments() -> argparse.Namespace:
@@ -96,14 +97,13 @@ def looked_at(superset: Superset, url: str) -> int:
 def tried(wanted: argparse.Namespace) -> int:
     """Do all of it; how many things are not as they should be."""
     with timed("Superset's environment"):
-        python = environment.made(BUILD / "env", say)
-    room = BUILD / "room"
-    shutil.rmtree(room, ignore_errors=True)
-    room.mkdir(parents=True)
+        python = pythons.made(ENVIRONMENT, say)
+    shutil.rmtree(ROOM, ignore_errors=True)
+    ROOM.mkdir(parents=True)
     with mirror.server() as server:
         with timed("the mirrors"):
-            filled, empty = mirror.filled(server, room), mirror.empty(server, room)
-        with timed("Superset, until it is stopped"), running(python, room) as (superset, password):
+            filled, empty = mirror.filled(server, ROOM), mirror.empty(server, ROOM)
+        with timed("Superset, until it is stopped"), running(python, ROOM) as (superset, password):
             with timed("the import"):
                 superset.bring_in(mirror.reader_of(filled))
             with timed("the comparison"):
@@ -131,7 +131,7 @@ def main() -> None:
     began = time.monotonic()
     try:
         wrong = tried(wanted)
-    except (environment.NoPython, Missing, pictures.NoChromium) as error:
+    except (pythons.NoPython, Missing, pictures.NoChromium) as error:
         say(f"error: {error}")
         sys.exit(2)
     except (SupersetFailed, mirror.SyncFailed, subprocess.CalledProcessError) as error:

@@ -1,4 +1,4 @@
-"""An environment of its own for Superset: it wants an older Python and an older SQLAlchemy."""
+"""A Python that Superset takes, and an environment of its own: it pins an older SQLAlchemy."""
 
 from __future__ import annotations
 
