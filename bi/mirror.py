@@ -7,8 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from sqlalchemy import create_engine, make_url
@@ -27,13 +26,6 @@ STEPS = ((9, 4), (7, 3), (5, 6))
 
 class SyncFailed(Exception):
     """A command of ours that should have filled the mirror did not."""
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """A PostgreSQL server's URL. Raises `servers.Missing`."""
-    with servers.postgresql() as url:
-        yield url
 
 
 def filled(server_url: str, room: Path) -> str:

@@ -24,7 +24,7 @@ from sqlalchemy import Engine, create_engine
 
 from bi import bundle, comparing, mirror, pictures, pythons
 from bi.superset import Superset, SupersetFailed, running
-from tests.servers import Missing
+from tests import servers
 
 ROOT = Path(__file__).resolve().parent.parent
 #: What the command makes and may be thrown away.
@@ -96,11 +96,13 @@ def looked_at(superset: Superset, url: str) -> int:
 
 def tried(wanted: argparse.Namespace) -> int:
     """Do all of it; how many things are not as they should be."""
+    if not wanted.no_pictures:
+        pictures.browser()  # rather missed now than after minutes
     with timed("Superset's environment"):
         python = pythons.made(ENVIRONMENT, say)
     shutil.rmtree(ROOM, ignore_errors=True)
     ROOM.mkdir(parents=True)
-    with mirror.server() as server:
+    with servers.postgresql() as server:
         with timed("the mirrors"):
             filled, empty = mirror.filled(server, ROOM), mirror.empty(server, ROOM)
         with timed("Superset, until it is stopped"), running(python, ROOM) as (superset, password):
@@ -131,7 +133,7 @@ def main() -> None:
     began = time.monotonic()
     try:
         wrong = tried(wanted)
-    except (pythons.NoPython, Missing, pictures.NoChromium) as error:
+    except (pythons.NoPython, servers.Missing, pictures.NoChromium) as error:
         say(f"error: {error}")
         sys.exit(2)
     except (SupersetFailed, mirror.SyncFailed, subprocess.CalledProcessError) as error:
