@@ -13,7 +13,7 @@ bin := $(VENV)/bin
 pip := $(bin)/python -m pip install -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test long quick lint types imports check bench chaos wheel constraints clean
+.PHONY: help demo test long quick lint types imports check bench chaos bi wheel constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ bench: $(VENV)/.all ## measure ftmirror beside other tools, for docs/ (ARGS='--j
 chaos: $(VENV)/.all ## kill it, fail it and race it at length, and print what is left (ARGS='--rounds 5': some minutes)
 	@$(bin)/python -m chaos.run $(ARGS)
 
+bi: $(VENV)/.all ## run Superset's dashboards over a mirror in PostgreSQL, and hold them against it (needs chromium)
+	@$(bin)/python -m bi.run $(ARGS)
+
 wheel: $(VENV)/.all ## build the wheel into dist/
 	@rm -rf dist
 	@$(bin)/python -m hatchling build -t wheel -d dist
@@ -60,7 +63,7 @@ constraints: ## pin the packages anew after a change of pyproject.toml (UPGRADE=
 clean: ## take away all that these targets made, .venv and the demo's mirror too
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@rm -f ftmirror-demo.db ftmirror-demo.db-wal ftmirror-demo.db-shm ftmirror-demo.html
-	@find benchmarks chaos etl migrations tests tools -name __pycache__ -prune -exec rm -rf {} +
+	@find benchmarks bi chaos etl migrations tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 # Setting up. A stamp in .venv says what is installed there, so that it is done once.
 

@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,10 +21,11 @@ def bin_of(name: str) -> Path:
     return ROOT / "build" / name / "bin"
 
 
-def make(name: str) -> Path:
+def make(name: str, python: str = sys.executable, note: str = "") -> Path:
     """Make the environment, unless one with these requirements is there; where its programs are.
 
-    Of several processes that want it at once, one makes it, and the others wait.
+    Of several processes that want it at once, one makes it, and the others wait. `python` is what
+    it is made with; `note` what to say of it when it is.
 
     Raises subprocess.CalledProcessError where something cannot be installed, which pip has said.
     """
@@ -33,18 +33,18 @@ def make(name: str) -> Path:
     place.parent.mkdir(exist_ok=True)
     with place.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _make(name, place)
+        _make(name, place, python, note)
     return bin_of(name)
 
 
-def _make(name: str, place: Path) -> None:
+def _make(name: str, place: Path, python: str, note: str) -> None:
     stamp = place / "requirements.sha256"
     wanted = requirements(name)
     digest = hashlib.sha256(wanted.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == digest:
         return
-    print(f"Installing {name} into {place.relative_to(ROOT)} …", file=sys.stderr)
-    venv.create(place, clear=True, with_pip=True)
+    print(f"Installing {name} into {place.relative_to(ROOT)}{note} …", file=sys.stderr, flush=True)
+    subprocess.run([python, "-m", "venv", "--clear", str(place)], check=True)
     pip = [bin_of(name) / "python", "-m", "pip", "install", "-qq"]
     pip += ["--disable-pip-version-check", "--require-hashes", "-r", wanted]
     subprocess.run([str(word) for word in pip], check=True)

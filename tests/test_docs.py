@@ -53,6 +53,7 @@ DOCUMENTS = (
     "SECURITY.md",
     "config/datasette/README.md",
     "config/dbt/README.md",
+    "docs/bi.md",
     "docs/cli.md",
     "docs/containers.md",
     "docs/json.md",

@@ -188,7 +188,9 @@ def test_the_sql_that_is_printed_has_the_comments() -> None:
     assert "COMMENT ON VIEW job_costs IS 'What a job cost by the price book: " in for_postgresql
     assert "COMMENT ON COLUMN jobs.id IS 'The job''s id, as ftjob-…';" in for_postgresql
     for_mariadb = migrate.sql("mariadb://nobody@127.0.0.1:1/none")
-    assert for_mariadb.count("ALGORITHM = INSTANT;") == len(metadata.tables) + len(lease_metadata.tables)
+    assert for_mariadb.count("ALGORITHM = INSTANT;") == len(metadata.tables) + len(
+        lease_metadata.tables
+    )
     assert "COMMENT" not in migrate.sql("sqlite:///none.db")
 
 
