@@ -278,16 +278,19 @@ reader_roles = Table(
     Column("granted_at", UtcDateTime(), nullable=False),
 )
 
-# In a mirror that is being copied into: how far that came, one line a table; see `etl.moving`.
+# In a mirror that is or was copied into: how far that came, one line a table; see `etl.moving`.
 copies = Table(
     "copies",
     metadata,
     Column("table_name", Name(64), primary_key=True),
     # What it is copied from, so that two mirrors are never mixed.
     Column("origin", Name(64), nullable=False),
+    # As that was then: what tells whether anything was written there since.
+    Column("state", Name(64), nullable=False),
     # The key of the last row copied, as a list; NULL before the first.
     Column("last_key", Json()),
     Column("copied_rows", BigInt, nullable=False),
+    # Of the whole: when it was found equal to what it was copied from.
     Column("finished_at", UtcDateTime()),
 )
 
