@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -145,6 +146,8 @@ def shown(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"-?\d+\.\d{20}", value):  # SQLite's exact decimals
+        value = Decimal(value)
     if isinstance(value, Decimal | float | int):
         return f"{float(value):.9g}"
     if isinstance(value, str) and len(value) >= 19 and value[4:5] == "-" and value[10:11] == " ":
