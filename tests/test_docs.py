@@ -45,6 +45,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/monitoring.md",
+    "docs/moving.md",
     "docs/reliability.md",
     "docs/views.md",
 )

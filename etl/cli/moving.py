@@ -134,7 +134,7 @@ def _answer(moved: Moved, *, as_json: bool) -> int:
 
 
 def _tell(moved: Moved) -> None:
-    if not moved.rows and not moved.different:
+    if moved.is_empty and not moved.different:
         output.data("nothing to copy: the mirror is empty")
         return
     output.table(

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
-from etl.db import lease, migrate
+from etl.db import copies, lease, migrate
 from etl.db.again import read
 from etl.db.engine import writing
 from etl.db.lease import Lease
@@ -19,7 +19,7 @@ from etl.errors import UsageError
 from etl.moving.destination import Destination
 from etl.moving.reading import Mirror, Original, Progress, identity
 from etl.moving.telling import telling
-from etl.moving.values import Sum, shapes
+from etl.moving.values import BOOK, Sum, shapes
 from etl.moving.walking import walk
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,11 @@ class Moved:
     def rows(self) -> int:
         """Rows of all tables."""
         return sum(one.rows for one in self.tables.values())
+
+    @property
+    def is_empty(self) -> bool:
+        """Was there nothing but a price book?"""
+        return not any(one.rows for name, one in self.tables.items() if name not in BOOK)
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
@@ -79,10 +84,12 @@ def copy(engine: Engine, to: Engine, progress: Progress, *, wait: float = 0.0) -
     The destination is brought to this version's schema. A copy that was cut goes on where it
     stood; where the original changed since, each table is held against it from its first row.
     Raises UsageError for a destination that is the same database or holds another mirror,
-    LeaseHeld, StoreError; SchemaOutOfDate for an original of an older schema.
+    LeaseHeld, StoreError; SchemaOutOfDate for an original of an older schema, UsageError for one
+    that is a cut copy itself.
     """
     with telling(engine):
         migrate.require_current(engine)
+        copies.require_whole(engine)
         lease.ensure(engine)
     with telling(engine), lease.hold(engine, "copy", wait=wait) as held:
         with telling(to):

@@ -18,7 +18,7 @@ import msgspec
 from sqlalchemy import Boolean, Column, Double, Table
 from sqlalchemy.types import TypeEngine
 
-from etl.db.tables import copies, metadata, reader_roles
+from etl.db.tables import copies, line_item_patterns, metadata, prices, reader_roles
 from etl.db.types import Exact, UtcDateTime
 from etl.resources import discover
 
@@ -31,6 +31,8 @@ Key = tuple[Any, ...]
 #: What stays with its database: who may read the views there, and how far a copy into it came.
 #: (Leases are in no metadata of ours that moves.)
 STAYS = frozenset({copies.name, reader_roles.name})
+#: The price book, which `db upgrade` writes: it moves, but makes no mirror.
+BOOK = frozenset({prices.name, line_item_patterns.name})
 
 _DIGEST_BYTES = 16
 _MODULUS = 1 << (8 * _DIGEST_BYTES)

@@ -187,7 +187,7 @@ def test_files_that_are_not_as_they_were_written_are_named_before_anything_is_be
 def test_a_cut_import_goes_on_and_one_of_newer_files_brings_what_is_new(
     original: Engine, export: Path, sqlite_engine: Engine, api: Simulator, tmp_path: Path
 ) -> None:
-    left = 70
+    left = 30
 
     def step(table: str, *_: object) -> None:
         nonlocal left
