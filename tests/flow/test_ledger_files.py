@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import Engine
 
 from etl.db import copies
-from etl.db.engine import open_engine
 from etl.errors import UsageError
 from etl.moving import files
 from etl.moving.copying import Moved
@@ -31,13 +30,15 @@ from tests.flow.test_copy import (
     fresh,
     keyed,
     nothing,
+    nothing_left_open,
+    opened,
     original,
     same,
     small_pages,
 )
 from tests.mirror import contents, counts, sync
 
-__all__ = ["api", "first", "fresh", "original", "small_pages"]
+__all__ = ["api", "first", "fresh", "nothing_left_open", "original", "small_pages"]
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_a_mirror_made_from_files_is_the_same_and_goes_on(
 ) -> None:
     engine = original
     if kind != "sqlite":
-        engine = open_engine(fresh(kind))
+        engine = opened(fresh(kind))
         carried(original, engine)
     manifest = files.write(engine, tmp_path / "export", progress=nothing)
     to = make_schema(fresh(other))
@@ -76,8 +77,6 @@ def test_a_mirror_made_from_files_is_the_same_and_goes_on(
     assert not {"created", "updated", "missing"} & set(counts(result))
     with pytest.raises(UsageError, match="runs of its own since"):
         take(to, tmp_path / "export", nothing)
-    for one in (engine, to):
-        one.dispose()
 
 
 def test_the_files_are_private_and_say_what_they_hold(original: Engine, export: Path) -> None:
@@ -231,7 +230,7 @@ def test_a_cut_export_leaves_nothing_and_none_is_written_over(
 def test_an_export_is_of_one_moment_whoever_writes_meanwhile(
     kind: str, original: Engine, fresh: Make, api: Simulator, tmp_path: Path
 ) -> None:
-    engine = open_engine(fresh(kind))
+    engine = opened(fresh(kind))
     carried(original, engine)
     before = {name: len(found) for name, found in contents(engine).items()}
     is_first = True
