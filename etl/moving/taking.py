@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from etl.db import migrate
 from etl.errors import UsageError
+from etl.moving import reading
 from etl.moving.copying import Moved, receive
 from etl.moving.files import (
     FORMAT,
@@ -23,7 +24,7 @@ from etl.moving.files import (
     digest_of,
     file_of,
 )
-from etl.moving.reading import MOST_BYTES, MOST_ROWS, Progress
+from etl.moving.reading import Progress
 from etl.moving.values import Key, Row, Shape, Sum, row_digest, shapes
 
 
@@ -82,7 +83,7 @@ class Export:
                 continue
             rows.append(row)
             size += length
-            if len(rows) >= MOST_ROWS or size >= MOST_BYTES:
+            if len(rows) >= reading.MOST_ROWS or size >= reading.MOST_BYTES:
                 yield rows
                 rows, size = [], 0
         if rows:

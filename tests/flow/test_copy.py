@@ -33,6 +33,7 @@ from etl.simulator import Simulator, World
 from etl.spend.prices import load
 from tests import servers
 from tests.conftest import make_schema
+from tests.dear import servers_when_long
 from tests.mirror import advance, contents, counts, import_objects, rows, source_of, sync, typed
 
 KINDS = ("sqlite", "postgresql", "mariadb")
@@ -94,6 +95,13 @@ _opened: list[Engine] = []
 def opened(url: str) -> Engine:
     """A database that is left when the test ends, however it ends."""
     engine = open_engine(url)
+    _opened.append(engine)
+    return engine
+
+
+def made(url: str) -> Engine:
+    """A mirror with nothing in it yet."""
+    engine = make_schema(url)
     _opened.append(engine)
     return engine
 
@@ -187,9 +195,7 @@ def carried(engine: Engine, to: Engine) -> Moved:
 PAIRS = [
     pytest.param(
         *pair,
-        marks=()
-        if pair in (("sqlite", "postgresql"), ("postgresql", "mariadb"), ("mariadb", "sqlite"))
-        else pytest.mark.long,
+        marks=() if pair in (("sqlite", "postgresql"), ("mariadb", "sqlite")) else pytest.mark.long,
     )
     for pair in itertools.product(KINDS, KINDS)
 ]
@@ -252,6 +258,7 @@ def cut_after(engine: Engine, to: Engine, steps: int, what: type[BaseException] 
         copy(engine, to, step)
 
 
+@servers_when_long
 def test_a_cut_copy_goes_on_with_the_rest_and_writes_nothing_twice(
     original: Engine, fresh: Make, empty_database: str, api: Simulator, tmp_path: Path
 ) -> None:
@@ -293,6 +300,7 @@ sys.exit(etl.cli.main(["copy", "--to-env", "NEW", "--json"]))
 """
 
 
+@servers_when_long
 def test_processes_that_were_killed_leave_what_the_next_goes_on_with(
     original: Engine, fresh: Make, empty_database: str, api: Simulator, tmp_path: Path
 ) -> None:
@@ -333,6 +341,7 @@ def rows_of_leases(engine: Engine) -> dict[str, Any]:
         return dict(connection.execute(select(leases)).mappings().one())
 
 
+@servers_when_long
 def test_what_changed_in_the_original_since_the_cut_comes_too(
     original: Engine, fresh: Make, empty_database: str, api: Simulator, tmp_path: Path
 ) -> None:
@@ -357,6 +366,7 @@ def test_what_changed_in_the_original_since_the_cut_comes_too(
     assert same(engine, to)
 
 
+@servers_when_long
 def test_a_copy_is_brought_in_step_again_and_only_what_differs_is_written(
     original: Engine,
     fresh: Make,
@@ -391,6 +401,7 @@ def test_a_copy_is_brought_in_step_again_and_only_what_differs_is_written(
     assert same(engine, to)
 
 
+@servers_when_long
 def test_whoever_wrote_there_meanwhile_is_found_by_table_and_mended_by_the_same_command(
     original: Engine, fresh: Make, empty_database: str, api: Simulator, tmp_path: Path
 ) -> None:
@@ -462,7 +473,7 @@ def test_a_mirror_of_its_own_is_not_copied_over(
     original: Engine, fresh: Make, api: Simulator, tmp_path: Path
 ) -> None:
     engine = original
-    other = make_schema(fresh("sqlite"))
+    other = made(fresh("sqlite"))
     sync(other, source_of(api))
     before = contents(other)
     with pytest.raises(UsageError, match=r"holds a mirror already\. Name an empty database"):
@@ -494,7 +505,7 @@ def test_an_older_schema_is_to_be_upgraded_first_and_left_as_it_is(
 def test_the_same_database_is_refused_however_it_is_spelt(
     empty_database: str, api: Simulator, tmp_path: Path
 ) -> None:
-    engine = make_schema(empty_database)
+    engine = made(empty_database)
     sync(engine, source_of(api))
     url = empty_database.replace("127.0.0.1", "localhost")
     if engine.dialect.name == "sqlite":
@@ -507,10 +518,11 @@ def test_the_same_database_is_refused_however_it_is_spelt(
     assert contents(engine) == before
 
 
+@servers_when_long
 def test_an_empty_mirror_is_copied_and_may_be_again_once_it_holds_something(
     fresh: Make, empty_database: str, api: Simulator
 ) -> None:
-    engine = make_schema(fresh("sqlite"))
+    engine = made(fresh("sqlite"))
     to = opened(empty_database)
     assert carried(engine, to).rows == 0
     assert migrate.current(to) == migrate.head()
@@ -522,7 +534,7 @@ def test_an_empty_mirror_is_copied_and_may_be_again_once_it_holds_something(
 
 def test_a_row_that_a_database_does_not_take_is_named(fresh: Make, api: Simulator) -> None:
     """SQLite takes a text that is too long for its column; nobody else does."""
-    engine = make_schema(fresh("sqlite"))
+    engine = made(fresh("sqlite"))
     sync(engine, source_of(api))
     jobs = metadata.tables["jobs"]
     ids = [row["id"] for row in rows(engine, "jobs")]
@@ -537,7 +549,7 @@ def test_a_row_that_a_database_does_not_take_is_named(fresh: Make, api: Simulato
 def test_a_payload_beyond_what_mariadb_takes_is_named_with_the_setting(
     fresh: Make, api: Simulator, tmp_path: Path
 ) -> None:
-    engine = make_schema(fresh("sqlite"))
+    engine = made(fresh("sqlite"))
     import_objects(engine, [{"id": "ftjob-1"}], tmp_path)
     with engine.begin() as connection:
         connection.execute(update(quarantine).values(payload="é" * 9_000_000))
@@ -551,7 +563,7 @@ def test_a_page_holds_no_more_than_fits_into_memory(
     empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the rows hold; and one row at least comes."""
-    engine = make_schema(empty_database)
+    engine = made(empty_database)
     line = {"resource": "jobs", "kind": "x", "first_seen_at": AT, "last_seen_at": AT}
     with engine.begin() as connection:
         for number, size in enumerate((400, 500, 2_000, 10, 10, 980, 10)):
@@ -573,7 +585,7 @@ def test_a_page_holds_no_more_than_fits_into_memory(
 def test_verify_finds_the_copy_equal_to_what_the_api_lists(
     fresh: Make, api: Simulator, tmp_path: Path
 ) -> None:
-    engine = make_schema(fresh("sqlite"))
+    engine = made(fresh("sqlite"))
     sync(engine, source_of(api), resources=EVERYTHING)
     to = opened(fresh("postgresql"))
     carried(engine, to)

@@ -18,7 +18,6 @@ from etl.moving.copying import Moved
 from etl.moving.taking import take
 from etl.moving.values import shapes
 from etl.simulator import Simulator
-from tests.conftest import make_schema
 from tests.flow.test_copy import (
     EVERYTHING,
     KINDS,
@@ -29,6 +28,7 @@ from tests.flow.test_copy import (
     first,
     fresh,
     keyed,
+    made,
     nothing,
     nothing_left_open,
     opened,
@@ -54,7 +54,12 @@ def taken(engine: Engine, directory: Path) -> Moved:
 
 
 @pytest.mark.parametrize(
-    ("kind", "other"), [("sqlite", "postgresql"), ("postgresql", "mariadb"), ("mariadb", "sqlite")]
+    ("kind", "other"),
+    [
+        ("sqlite", "mariadb"),
+        pytest.param("postgresql", "sqlite", marks=pytest.mark.long),
+        pytest.param("mariadb", "postgresql", marks=pytest.mark.long),
+    ],
 )
 def test_a_mirror_made_from_files_is_the_same_and_goes_on(
     kind: str, other: str, original: Engine, fresh: Make, api: Simulator, tmp_path: Path
@@ -64,7 +69,7 @@ def test_a_mirror_made_from_files_is_the_same_and_goes_on(
         engine = opened(fresh(kind))
         carried(original, engine)
     manifest = files.write(engine, tmp_path / "export", progress=nothing)
-    to = make_schema(fresh(other))
+    to = made(fresh(other))
     moved = taken(to, tmp_path / "export")
     assert same(engine, to)
     assert {name: (one["rows"], one["digest"]) for name, one in manifest["tables"].items()} == {
@@ -226,7 +231,9 @@ def test_a_cut_export_leaves_nothing_and_none_is_written_over(
     assert (tmp_path / "empty" / "manifest.json").exists()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["sqlite", *(pytest.param(one, marks=pytest.mark.long) for one in KINDS[1:])]
+)
 def test_an_export_is_of_one_moment_whoever_writes_meanwhile(
     kind: str, original: Engine, fresh: Make, api: Simulator, tmp_path: Path
 ) -> None:
