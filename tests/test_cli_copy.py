@@ -14,6 +14,7 @@ import pytest
 import etl.cli
 from etl.db.engine import open_engine
 from etl.moving import copying, files
+from etl.moving.destination import Destination
 from etl.simulator import Simulator, World
 
 
@@ -178,7 +179,7 @@ def test_no_mirror_is_made_where_there_is_none(call: Call, tmp_path: Path) -> No
 def test_what_differs_in_the_end_is_named_and_is_exit_code_5(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = copying.Destination.sums
+    real = Destination.sums
 
     def spoilt(self: Any, progress: Any) -> Any:
         with self.engine.begin() as connection:
@@ -186,7 +187,7 @@ def test_what_differs_in_the_end_is_named_and_is_exit_code_5(
         return real(self, progress)
 
     with monkeypatch.context() as patch:
-        patch.setattr(copying.Destination, "sums", spoilt)
+        patch.setattr(Destination, "sums", spoilt)
         answer = call("copy", "--to", "sqlite:///new.db")
     assert answer.code == 5
     assert "not equal: jobs." in answer.out

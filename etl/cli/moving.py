@@ -48,7 +48,7 @@ def copy(
     and compared. Exit code 0: equal. 5: not equal, with the tables' names. 4: another run is at
     work.
     """
-    from etl.moving import copying
+    from etl.moving.copying import copy as carry
 
     url = _destination(context, to_url, to_env)
     engine = database.at(context.settings.database_url)
@@ -56,7 +56,7 @@ def copy(
     database.require_there(engine)
     try:
         with _resumable("copy"), shown(context, "copy") as step:
-            moved = copying.copy(engine, to, step, wait=wait)
+            moved = carry(engine, to, step, wait=wait)
     finally:
         engine.dispose()
         to.dispose()
