@@ -60,6 +60,7 @@ DOCUMENTS = (
     "docs/export.md",
     "docs/monitoring.md",
     "docs/questions.md",
+    "docs/moving.md",
     "docs/reliability.md",
     "docs/roles.md",
     DICTIONARY,

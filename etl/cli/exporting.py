@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from etl.cli import database, output
+from etl.cli import database, output, progress
 from etl.cli.options import MOMENT, Context, command
 from etl.cli.output import wrapped
-from etl.cli.progress import LOG_EVERY
 from etl.cli.spend_table import REASONS
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-    from etl.export.exporting import WritesLedger
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +77,7 @@ def export(
     """
     from etl.db import prices
     from etl.export import exporting
+    from etl.moving import files
     from etl.spend.prices import load
 
     if raw_text and form not in ("csv", "focus"):
@@ -93,44 +86,20 @@ def export(
         raise click.UsageError("--format ledger is whole; leave --table and --since out")
     book = load(context.settings.prices_file)
     wanted = exporting.Wanted(form, tables, since, raw_text)
-    with database.for_reading(context) as engine:
+    with (
+        database.for_reading(context) as engine,
+        progress.counted(context, "export") as step,
+    ):
         prices.bring_or_warn(engine, book, "export")
-        manifest = exporting.export(
-            engine,
-            directory,
-            wanted,
-            step=_steps(),
-            write_ledger=_ledger_writer() if form == "ledger" else None,
-        )
+        if form == "ledger":
+            manifest = files.write(engine, directory, progress=step)
+        else:
+            manifest = exporting.export(engine, directory, wanted, step=step)
     if as_json:
         output.json(manifest)
     else:
         _show(manifest, directory)
     _tell(manifest)
-
-
-def _ledger_writer() -> WritesLedger:
-    # By its name: it is needed for this format alone, and stands on the layer beside ours.
-    write = import_module("etl.moving.files").write
-
-    def written(engine: Engine, into: Path) -> dict[str, Any]:
-        said: dict[str, Any] = write(engine, into, progress=_steps())
-        return said
-
-    return written
-
-
-def _steps() -> Callable[[str, int], None]:
-    """Says now and then how far a long export is."""
-    spoken = time.monotonic()
-
-    def step(name: str, rows: int) -> None:
-        nonlocal spoken
-        if time.monotonic() - spoken >= LOG_EVERY:
-            spoken = time.monotonic()
-            log.info("%s: %s rows so far", name, f"{rows:,}")
-
-    return step
 
 
 def _show(manifest: Mapping[str, Any], directory: Path) -> None:

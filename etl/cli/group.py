@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Look at records that could not become rows, and try them again.",
     ),
     "drift": ("etl.cli.drifting:drift", "Show what this version does not know."),
+    "copy": ("etl.cli.moving:copy", "Carry the whole mirror into another database."),
     "db": ("etl.cli.db:db", "Look at the schema, and move it."),
     "schema": ("etl.cli.schema:schema", "Explain tables, views and columns."),
     "simulate": ("etl.cli.trying:simulate", "Serve a fake API, for trying and testing."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -132,13 +133,22 @@ def import_(
 
     JSON or JSONL: single objects, arrays or list responses. `-` is standard input; .gz is read
     too. A record is never moved back in time: an older state goes to the history and is counted
-    `older`. Needs no key.
+    `older`. Needs no key. A directory that `ftmirror export --format ledger` wrote becomes the
+    whole mirror again, in a database that holds none yet.
     """
     from etl import importing, saved
+    from etl.cli import moving
     from etl.record import Origin
     from etl.resources import discover
     from etl.spend.prices import load
 
+    if any(Path(name).is_dir() for name in files):
+        if len(files) > 1 or any((resource, job, source, observed_at)):
+            raise UsageError(
+                "a ledger export is imported alone: one directory, and no --resource, "
+                "--job, --source or --observed-at, which all stand in it"
+            )
+        return moving.take(context, Path(files[0]), wait=wait, as_json=as_json)
     if resource is not None:
         resources_named([resource])
     chosen = _one_source(context.settings.chosen([source] if source else []))

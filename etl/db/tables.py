@@ -603,13 +603,21 @@ copies = Table(
         comment="What it is copied from, so that two mirrors are never mixed.",
     ),
     Column(
+        "state",
+        Name(64),
+        nullable=False,
+        comment="As that was then: what tells whether anything was written there since.",
+    ),
+    Column(
         "last_key",
         Json(),
         comment="The key of the last row copied, as a list. NULL before the first.",
     ),
     Column("copied_rows", BigInt, nullable=False, comment="How many rows were copied so far."),
-    Column("finished_at", UtcDateTime(), comment="When the table was done (UTC). NULL before."),
-    comment="In a mirror that is being copied into: how far that came, one line a table.",
+    Column(
+        "finished_at", UtcDateTime(), comment="When the whole was found equal (UTC). NULL before."
+    ),
+    comment="In a mirror that is or was copied into: how far that came, one line a table.",
 )
 
 # Made outside Alembic: what guards the migrations, and what outlasts them.

@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
-import etl
+from etl import folder
 from etl.db import migrate
-from etl.errors import EtlError, UsageError
-from etl.export import choosing, focus, folder, parquet_files, reading, relations, text_files
+from etl.errors import UsageError
+from etl.export import choosing, focus, parquet_files, reading, relations, text_files
 from etl.export.kinds import Kind
 from etl.export.reading import Row
-from etl.export.text_files import Written, moment
+from etl.export.text_files import Written
 
-#: What can be asked for, with the file formats behind it; the ledger is somebody else's.
-FORMATS = ("parquet", "delta", "csv", "jsonl", "focus", "focus-parquet", "ledger")
+#: What can be asked for.
+FORMATS = ("parquet", "delta", "csv", "jsonl", "focus", "focus-parquet")
 #: What of the extra `lake` a format needs.
 _NEEDS = {"parquet": ("pyarrow",), "delta": ("pyarrow", "deltalake"), "focus-parquet": ("pyarrow",)}
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
-#: Called with a table's name and its rows so far.
-Step = Callable[[str, int], None]
-#: Writes the ledger into a directory, and says what a manifest should.
-WritesLedger = Callable[[Engine, Path], dict[str, Any]]
+#: Called with a table's name, its rows so far, and of how many: None, which nobody counts.
+Step = Callable[[str, int, int | None], None]
 _Writer = Callable[[Path, str, Mapping[str, Kind], Iterable[list[Row]]], list[Written]]
 
 
@@ -56,8 +48,7 @@ def export(
     directory: Path,
     wanted: Wanted,
     *,
-    step: Step = lambda _name, _rows: None,
-    write_ledger: WritesLedger | None = None,
+    step: Step = lambda _name, _rows, _of: None,
 ) -> dict[str, Any]:
     """Write the files, all or none of them; the manifest, which is in the directory too.
 
@@ -65,28 +56,12 @@ def export(
     where it cannot be read.
     """
     parquet_files.require(*_NEEDS.get(wanted.format, ()))
-    with _plain_errors(directory), folder.made(directory) as into:
-        taken_at = datetime.now(UTC)
-        if write_ledger is not None:
-            found = _ledger(engine, into, write_ledger)
-        elif wanted.format.startswith("focus"):
-            found = _focus(engine, into, wanted, step)
-        else:
-            found = _tables(engine, into, wanted, step)
-        manifest = {**_head(wanted, taken_at), **found}
-        _save(into / folder.MANIFEST, manifest)
+    write = _focus if wanted.format.startswith("focus") else _tables
+    with folder.made(directory) as into:
+        head = folder.head(wanted.format, migrate.head(), wanted.since)
+        manifest = {**head, **write(engine, into, wanted, step)}
+        folder.save(into, manifest)
     return manifest
-
-
-def _head(wanted: Wanted, taken_at: datetime) -> dict[str, Any]:
-    return {
-        "made_by": folder.MADE_BY,
-        "version": etl.__version__,
-        "schema_revision": migrate.head(),
-        "format": wanted.format,
-        "taken_at": moment(taken_at.replace(microsecond=0)),
-        "since": None if wanted.since is None else moment(wanted.since.replace(microsecond=0)),
-    }
 
 
 # What is in it
@@ -124,16 +99,6 @@ def _focus(engine: Engine, into: Path, wanted: Wanted, step: Step) -> dict[str, 
     }
 
 
-def _ledger(engine: Engine, into: Path, write_ledger: WritesLedger) -> dict[str, Any]:
-    said = write_ledger(engine, into)
-    files = [
-        Written(path.relative_to(into).as_posix(), 0)
-        for path in sorted(into.rglob("*"))
-        if path.is_file() and path.name != folder.MANIFEST
-    ]
-    return {**said, "tables": [_entry(into, "ledger", "ledger", {}, files)]}
-
-
 def _writer(wanted: Wanted, *, is_parted: bool) -> _Writer:
     writers: dict[str, _Writer] = {
         "csv": partial(text_files.csv, raw_text=wanted.raw_text),
@@ -151,7 +116,7 @@ def _told(batches: Iterator[list[Row]], name: str, step: Step) -> Iterator[list[
     for batch in batches:
         yield batch
         count += len(batch)
-        step(name, count)
+        step(name, count, None)
 
 
 # The manifest
@@ -160,7 +125,9 @@ def _told(batches: Iterator[list[Row]], name: str, step: Step) -> Iterator[list[
 def _entry(
     into: Path, name: str, kind: str, columns: Mapping[str, Kind], files: Sequence[Written]
 ) -> dict[str, Any]:
-    described = [_file(into, one) for one in files if (into / one.path).is_file()]
+    described = [
+        folder.described(into, one.path, one.rows) for one in files if (into / one.path).is_file()
+    ]
     return {
         "name": name,
         "kind": kind,
@@ -169,42 +136,3 @@ def _entry(
         "columns": [{"name": column, "type": str(of)} for column, of in columns.items()],
         "files": described,
     }
-
-
-def _file(into: Path, written: Written) -> dict[str, Any]:
-    """A file with its digest, when it is on the disk for good."""
-    path = into / written.path
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
-    size = path.stat().st_size
-    return {"path": written.path, "rows": written.rows, "bytes": size, "sha256": digest}
-
-
-def _save(path: Path, manifest: Mapping[str, Any]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-# What goes wrong
-
-
-@contextmanager
-def _plain_errors(directory: Path) -> Iterator[None]:
-    """What the disk said as one sentence, with what to do."""
-    try:
-        yield
-    except OSError as error:
-        # What Delta's own library says comes in colours, and in several lines.
-        said = error.strerror or " ".join(_COLOUR.sub("", str(error)).split())
-        raise EtlError(
-            f"the export to {directory} could not be written: {said}; nothing of it is left there. "
-            "Make room or give the right to write there, or name another directory"
-        ) from None
-
-
-def total_rows(manifest: Mapping[str, Any]) -> int:
-    """All rows of an export."""
-    return sum(one["rows"] for one in manifest["tables"])

@@ -1,6 +1,6 @@
 """Settings: read the file and the environment once, check everything, freeze."""
 
-from etl.settings.loading import load
+from etl.settings.loading import load, variable
 from etl.settings.model import (
     PROVIDERS,
     Limit,
@@ -12,6 +12,7 @@ from etl.settings.model import (
 )
 from etl.settings.secret import Secret
 from etl.settings.text import duration, escaped, mask_url, nearest
+from etl.settings.urls import database_problem
 
 __all__ = [
     "PROVIDERS",
@@ -19,6 +20,7 @@ __all__ = [
     "Secret",
     "Settings",
     "Source",
+    "database_problem",
     "duration",
     "escaped",
     "load",
@@ -27,4 +29,5 @@ __all__ = [
     "passwords",
     "require_keys",
     "split_addresses",
+    "variable",
 ]

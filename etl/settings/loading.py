@@ -81,6 +81,18 @@ def _environment(environ: Mapping[str, str], cwd: Path, problems: list[str]) -> 
     return said | dict(environ)
 
 
+def variable(name: str, environ: Mapping[str, str], cwd: Path) -> str | None:
+    """What the environment, or else `.env` beside the call, says of one name.
+
+    Raises ConfigError for a `.env` that cannot be read.
+    """
+    problems: list[str] = []
+    said = _environment(environ, cwd, problems).get(name)
+    if problems:
+        raise ConfigError(problems)
+    return said
+
+
 def _misspelt(environ: Mapping[str, str], problems: list[str]) -> None:
     """A name almost like one of ours; others that begin like it may hold somebody's keys."""
     for name in sorted(environ):

@@ -23,6 +23,7 @@ def upgrade() -> None:
         "copies",
         sa.Column("table_name", types.Name(64), primary_key=True),
         sa.Column("origin", types.Name(64), nullable=False),
+        sa.Column("state", types.Name(64), nullable=False),
         sa.Column("last_key", types.Json()),
         sa.Column("copied_rows", types.BigInt, nullable=False),
         sa.Column("finished_at", types.UtcDateTime()),

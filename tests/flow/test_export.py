@@ -244,7 +244,7 @@ def test_an_export_is_of_one_moment(mirror: Engine, tmp_path: Path) -> None:
     """Whoever writes between two tables is seen in none."""
     late = [job("ftjob-z", "2025-03-09 10:00", trained_tokens=None)]
 
-    def write(name: str, _rows: int) -> None:
+    def write(name: str, _rows: int, _of: int | None) -> None:
         if name == "files":
             put_jobs(mirror, late)
 

@@ -1,4 +1,4 @@
-"""A directory that appears whole or not at all.
+"""A directory of files with a manifest, which appears whole or not at all.
 
 Everything is written into a hidden directory beside the wanted one, which takes its place in the
 end. Whoever is killed leaves the hidden one behind; the next export takes it away, which it knows
@@ -8,39 +8,93 @@ to be dead by its lock.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from etl.errors import UsageError
+import etl
+from etl.errors import EtlError, UsageError
 
 MANIFEST = "manifest.json"
 #: How a manifest of ours says whose it is.
 MADE_BY = "ftmirror export"
 _PART, _OLD = ".part", ".old"
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
 
 @contextmanager
 def made(wanted: Path) -> Iterator[Path]:
     """A hidden directory to write into; it becomes the wanted one when the block ends well.
 
-    Raises UsageError where something else is in that place, OSError where it cannot be written.
+    Raises UsageError where something else is in that place, EtlError where it cannot be written.
     """
-    target = _target(wanted)
-    _tidy(target)
-    check(target)
-    part, lock = _hidden(target)
+    with _plain_errors(wanted):
+        target = _target(wanted)
+        _tidy(target)
+        check(target)
+        part, lock = _hidden(target)
+        try:
+            yield part
+            _put(part, target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+            os.close(lock)
+
+
+def head(form: str, revision: str, since: datetime | None = None) -> dict[str, Any]:
+    """How every manifest begins: the format, the schema's revision, and that it is of now."""
+    return {
+        "made_by": MADE_BY,
+        "version": etl.__version__,
+        "schema_revision": revision,
+        "format": form,
+        "taken_at": _second(datetime.now(UTC)),
+        "since": None if since is None else _second(since),
+    }
+
+
+def described(into: Path, path: str, rows: int) -> dict[str, Any]:
+    """A file as a manifest names it, when it is on the disk for good."""
+    with (into / path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+        size = os.fstat(file.fileno()).st_size
+    return {"path": path, "rows": rows, "bytes": size, "sha256": digest}
+
+
+def save(into: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest, whose `tables` name every file; on the disk for good."""
+    with (into / MANIFEST).open("w", encoding="utf-8") as file:
+        file.write(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _second(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+@contextmanager
+def _plain_errors(directory: Path) -> Iterator[None]:
+    """What the disk said as one sentence, with what to do."""
     try:
-        yield part
-        _put(part, target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        os.close(lock)
+        yield
+    except OSError as error:
+        # What Delta's own library says comes in colours, and in several lines.
+        said = error.strerror or " ".join(_COLOUR.sub("", str(error)).split())
+        raise EtlError(
+            f"the export to {directory} could not be written: {said}; nothing of it is left there. "
+            "Make room or give the right to write there, or name another directory"
+        ) from None
 
 
 def check(target: Path) -> None:

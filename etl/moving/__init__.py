@@ -1,0 +1,1 @@
+"""A whole mirror moved: from one database to another, or through files."""
