@@ -154,6 +154,15 @@ def _full(folder: Path) -> Iterator[tuple[str, Any]]:
     yield "db-history", ask("db", "history", "--json")
     yield "db-check", ask("db", "check", "--json")
     yield "version", ask("version", "--json")
+    yield "schema", ask("schema", "--format", "json", "--table", "job_costs", "--table", "jobs")
+    yield "schema", ask("schema", "--format", "json")
+    yield "copy", ask("copy", "--to", "sqlite:///copy.db", "--json")
+    yield "copy", ask("copy", "--to", "sqlite:///copy.db", "--json")
+    yield "export", ask("export", "--format", "csv", "--table", "jobs", "csv", "--json")
+    for form in ("jsonl", "parquet", "focus"):
+        yield "export", ask("export", "--format", form, "--since", "2020-01-01", form, "--json")
+    yield "export", ask("export", "--format", "ledger", "ledger", "--json")
+    yield "copy", ask("import", "ledger", "--json", "--database-url", "sqlite:///again.db")
 
 
 def _empty(*there: str) -> Iterator[tuple[str, Any]]:
@@ -171,6 +180,8 @@ def _empty(*there: str) -> Iterator[tuple[str, Any]]:
     if is_there:
         yield "quarantine-retry", ask("quarantine", "retry", "--json", *there)
         yield "replay", ask("replay", "--json", *there)
+        yield "export", ask("export", "--format", "csv", "nothing", "--json", *there)
+        yield "copy", ask("copy", "--to", "sqlite:///nothing.db", "--json", *there)
 
 
 def _held(folder: Path) -> Iterator[tuple[str, Any]]:

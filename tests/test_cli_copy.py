@@ -90,9 +90,9 @@ def test_a_copy_lists_its_tables_and_the_new_mirror_goes_on(call: Call) -> None:
 def test_a_script_gets_one_object(call: Call) -> None:
     answer = call("copy", "--to", "sqlite:///new.db", "--json").json
     assert (answer["status"], answer["went_on"], answer["different"]) == ("success", False, [])
-    assert answer["tables"]["jobs"]["rows"] == 20
-    assert len(answer["tables"]["jobs"]["digest"]) == 32
-    assert answer["rows"] == sum(one["rows"] for one in answer["tables"].values())
+    (jobs,) = (one for one in answer["tables"] if one["name"] == "jobs")
+    assert (jobs["rows"], len(jobs["digest"])) == (20, 32)
+    assert answer["rows"] == sum(one["rows"] for one in answer["tables"])
 
 
 @pytest.mark.parametrize(

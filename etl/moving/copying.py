@@ -57,9 +57,10 @@ class Moved:
             "went_on": self.went_on,
             "rows": self.rows,
             "seconds": round(self.seconds, 3),
-            "tables": {
-                name: {"rows": one.rows, "digest": one.digest} for name, one in self.tables.items()
-            },
+            "tables": [
+                {"name": name, "rows": one.rows, "digest": one.digest}
+                for name, one in self.tables.items()
+            ],
             "different": self.different,
         }
 
