@@ -25,7 +25,7 @@ _REASONS = {"open": "still open", "nothing_used": "that used nothing"}
     "export",
     example="""
     ftmirror export --format parquet lake/
-    ftmirror export --format csv --table job_overview --table jobs:id,status,model out/
+    ftmirror export --format csv --table jobs:id,status,model out/
     ftmirror export --format focus --since 2026-01-01 focus/
     """,
 )
@@ -42,8 +42,8 @@ _REASONS = {"open": "still open", "nothing_used": "that used nothing"}
     "tables",
     multiple=True,
     metavar="T[:COLUMN,…]",
-    help="A table or view, or some of its columns; several times for several. Default: every view, "
-    "what was mirrored, and the prices.",
+    help="A table or view, or some of its columns. Repeatable. Default: every view, what was "
+    "mirrored, and the prices.",
 )
 @click.option(
     "--since",

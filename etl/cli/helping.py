@@ -30,6 +30,9 @@ class Helpful(click.Command):
         common: list[tuple[str, str]] = []
         for param in self.get_params(ctx):
             is_own = not (isinstance(param, CommonOption) or param.name == "help")
+            # An argument stands in the usage, and the text says what it is.
+            if isinstance(param, click.Argument):
+                continue
             if (record := param.get_help_record(ctx)) is not None:
                 (own if is_own else common).append(record)
         # One width for both, so that the page reads as one.

@@ -28,7 +28,7 @@ DONE, FOUND_SOMETHING = 0, 5
     "copy",
     example="""
     ftmirror copy --to postgresql://mirror@db/ftmirror
-    NEW=postgresql://mirror:secret@db/ftmirror ftmirror copy --to-env NEW
+    ftmirror copy --to-env NEW_DATABASE_URL --wait 15m
     """,
 )
 @click.option("--to", "to_url", metavar="URL", help="The database to copy into; without password.")

@@ -24,7 +24,7 @@ from etl.errors import UsageError
     help="Markdown, JSON, or a diagram's text.",
 )
 @click.option(
-    "--table", "names", multiple=True, metavar="NAME", help="Only this table or view; repeatable."
+    "--table", "names", multiple=True, metavar="NAME", help="Only this table or view. Repeatable."
 )
 def schema(_context: Context, *, form: str, names: Sequence[str]) -> None:
     """Explain tables, views and columns.
