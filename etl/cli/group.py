@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 import etl
 from etl.cli.helping import Helpful
-from etl.cli.options import HELP_NAMES, Given, common_options, epilog
+from etl.cli.options import Given, common_options, epilog
 
 #: Name → where the command is, and the first line of its help (a test holds the two equal).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -63,7 +63,7 @@ class LazyGroup(Helpful, click.Group):
         sections: Mapping[str, Sequence[str]] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **{"context_settings": HELP_NAMES, **kwargs})
+        super().__init__(*args, **kwargs)
         self.lazy = dict(lazy or {})
         self.sections = dict(sections or {})
         self.params += common_options()

@@ -24,6 +24,10 @@ class Helpful(click.Command):
         for param in self.params:
             param.type = knowing(param)
 
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Both names, whatever the context says: click keeps what the first context made of it."""
+        return ["-h", "--help"]
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The command's own options, then those of every command."""
         own: list[tuple[str, str]] = []

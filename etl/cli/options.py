@@ -31,7 +31,6 @@ P = ParamSpec("P")
 
 log = logging.getLogger(__name__)
 
-HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 #: Variables whose values are secret, and those that hold URLs with passwords.
 _SECRET_VARIABLES = (
     "OPENAI_API_KEY",
@@ -173,7 +172,7 @@ def command(
                     # click would print an empty line, which no reader of JSON lines expects.
                     raise Interrupted(error) from None
 
-        make = click.command(name, cls=Helpful, epilog=epilog(example), context_settings=HELP_NAMES)
+        make = click.command(name, cls=Helpful, epilog=epilog(example))
         made = make(run)
         made.params += common_options()
         return made
