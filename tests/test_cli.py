@@ -5,32 +5,15 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import etl.cli
 from etl.db import migrate
 from etl.simulator import Simulator, World, parse_fault
+from tests.calling import Call, caller
 from tests.mirror import advance
-
-
-@dataclass
-class Answer:
-    """What one call did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, object]:
-        return dict(json.loads(self.out))
-
-
-Call = Callable[..., Answer]
 
 
 @pytest.fixture
@@ -40,13 +23,7 @@ def call(
     """Call `ftmirror` in an empty directory."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> Answer:
-        capsys.readouterr()
-        code = etl.cli.main(list(arguments))
-        captured = capsys.readouterr()
-        return Answer(code, captured.out, captured.err)
-
-    return run
+    return caller(capsys)
 
 
 @pytest.fixture

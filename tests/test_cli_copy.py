@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import etl.cli
 from etl.db.engine import open_engine
 from etl.moving import copying, files
 from etl.moving.destination import Destination
 from etl.simulator import Simulator, World
-
-
-@dataclass
-class Answer:
-    """What one call did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return dict(json.loads(self.out))
-
-
-Call = Callable[..., Answer]
+from tests.calling import Answer, Call, caller
 
 
 @pytest.fixture
@@ -41,18 +23,18 @@ def call(
     """Call `ftmirror` in a directory with a mirror of 20 jobs."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> Answer:
-        capsys.readouterr()
-        code = etl.cli.main(list(arguments))
-        captured = capsys.readouterr()
-        assert all(len(line) <= 80 for line in captured.out.splitlines() if line[:1] != "{")
-        return Answer(code, captured.out, captured.err)
+    call = caller(capsys)
+
+    def narrow(*arguments: str) -> Answer:
+        answer = call(*arguments)
+        assert answer.is_narrow
+        return answer
 
     with Simulator(World(5, 20)) as simulator:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-this-test")
         monkeypatch.setenv("OPENAI_BASE_URL", simulator.url)
-        assert run("sync", "--resource", "jobs").code == 0
-        yield run
+        assert call("sync", "--resource", "jobs").code == 0
+        yield narrow
 
 
 def write_ledger() -> None:

@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from sqlalchemy import Engine, text
 
 import etl.cli
 from tests import exporting
+from tests.calling import Call, caller
 from tests.conftest import make_schema
 from tests.reporting import fill
 
@@ -26,18 +26,6 @@ from tests.reporting import fill
 MANY = ("--table", "jobs", "--table", "job_costs", "--table", "job_metadata")
 #: Room for the files on a machine where the test may not mount: bytes of the longest.
 _LONGEST_FILE = 4_000
-
-
-@dataclass
-class Answer:
-    """What one call did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Answer]
 
 
 @pytest.fixture
@@ -53,14 +41,8 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 @pytest.fixture
 def call(mirror: Engine, capsys: pytest.CaptureFixture[str]) -> Call:
     """Call `ftmirror export` in that folder."""
-
-    def run(*words: str) -> Answer:
-        capsys.readouterr()
-        code = etl.cli.main(["export", *words])
-        said = capsys.readouterr()
-        return Answer(code, said.out, said.err)
-
-    return run
+    call = caller(capsys)
+    return lambda *words: call("export", *words)
 
 
 def hidden(folder: Path) -> list[str]:

@@ -7,15 +7,14 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, update
 
-import etl.cli
 from etl.db.tables import quarantine, sync_resource_runs, sync_runs
+from tests.calling import Answer, Call, caller
 from tests.hostile import HOSTILE, STEERING, UNSTORABLE
 from tests.http_server import Reply, Seen, serve
 from tests.jobs import job
@@ -35,18 +34,6 @@ LOOKS = (
 )
 
 
-@dataclass
-class Answer:
-    """What one call did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Answer]
-
-
 @pytest.fixture
 def call(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -56,15 +43,15 @@ def call(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-this-test")
     monkeypatch.setenv("COLUMNS", "20000")
 
+    call = caller(capsys)
+
     def run(*arguments: str) -> Answer:
-        capsys.readouterr()
-        code = etl.cli.main(list(arguments))
-        captured = capsys.readouterr()
-        for said in (captured.out, captured.err):
+        answer = call(*arguments)
+        for said in (answer.out, answer.err):
             assert STEERING.findall(said) == []
             assert not any(one.startswith("error: all is lost") for one in said.split("\n"))
             assert not any(one.startswith("ok      database: fine") for one in said.split("\n"))
-        return Answer(code, captured.out, captured.err)
+        return answer
 
     return run
 

@@ -12,8 +12,9 @@ import pytest
 from etl.db import lease
 from etl.db.engine import open_engine
 from etl.simulator import Simulator
+from tests.calling import Call
 from tests.jobs import job
-from tests.test_cli import Call, call, simulator
+from tests.test_cli import call, simulator
 
 __all__ = ["call", "simulator"]
 
@@ -311,7 +312,7 @@ def test_the_book_is_found_beside_the_settings(call: Call, tmp_path: Path) -> No
     (folder / "mirror.toml").write_text('[prices]\nfile = "own.toml"\n')
     (folder / "own.toml").write_text(OWN)
     told = call("prices", "list", "--json", "--config", "etc/mirror.toml").json
-    assert len(told["prices"]) == 20  # type: ignore[arg-type]
+    assert len(told["prices"]) == 20
 
 
 @pytest.mark.parametrize(

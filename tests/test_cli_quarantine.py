@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import Call, call
+from tests.calling import Call
+from tests.test_cli import call
 
 __all__ = ["call"]
 

@@ -5,34 +5,16 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import etl.cli
 from etl.db import bulk, lease
 from etl.db.engine import open_engine
+from tests.calling import Answer, Call, caller
 from tests.jobs import job
-
-
-@dataclass
-class Answer:
-    """What one call did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Call = Callable[..., Answer]
 
 
 @pytest.fixture
@@ -42,14 +24,14 @@ def call(
     """Call `ftmirror` in an empty directory."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> Answer:
-        capsys.readouterr()
-        code = etl.cli.main(list(arguments))
-        captured = capsys.readouterr()
-        assert all(len(line) <= 80 for line in captured.out.splitlines() if line[:1] not in "{[")
-        return Answer(code, captured.out, captured.err)
+    call = caller(capsys)
 
-    return run
+    def narrow(*arguments: str) -> Answer:
+        answer = call(*arguments)
+        assert answer.is_narrow
+        return answer
+
+    return narrow
 
 
 @pytest.fixture

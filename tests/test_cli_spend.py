@@ -9,8 +9,6 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,27 +16,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, update
 
-import etl.cli
 from etl.db.tables import COUNTS, metadata
 from etl.errors import StoreError
+from tests.calling import Answer, Call, caller
 from tests.conftest import make_schema
 from tests.flow.test_spending import job, put
 from tests.http_server import Reply, Server, serve
 
 #: In the path of an address, where a chat's token would be.
 TOKEN = "zqT0kenOfAChat"
-
-
-@dataclass
-class Answer:
-    """What one call did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Answer]
 
 
 @pytest.fixture
@@ -53,13 +39,11 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
 @pytest.fixture
 def call(mirror: Engine, capsys: pytest.CaptureFixture[str]) -> Call:
     """Call `ftmirror` in that folder."""
+    call = caller(capsys)
 
     def run(*arguments: str) -> Answer:
         mirror.dispose()
-        capsys.readouterr()
-        code = etl.cli.main(list(arguments))
-        said = capsys.readouterr()
-        return Answer(code, said.out, said.err)
+        return call(*arguments)
 
     return run
 

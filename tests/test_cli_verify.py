@@ -7,37 +7,15 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 
-import etl.cli
 from etl.simulator import Simulator, World, parse_fault
-
-
-@dataclass
-class Answer:
-    """What one call did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return dict(json.loads(self.out))
-
-    @property
-    def source(self) -> dict[str, Any]:
-        (one,) = self.json["sources"]
-        return dict(one)
-
-
-Call = Callable[..., Answer]
+from tests.calling import Answer, Call, caller
 
 
 @pytest.fixture
@@ -47,14 +25,14 @@ def call(
     """Call `ftmirror` in an empty directory."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> Answer:
-        capsys.readouterr()
-        code = etl.cli.main(list(arguments))
-        captured = capsys.readouterr()
-        assert all(len(line) <= 80 for line in captured.out.splitlines() if line[:1] != "{")
-        return Answer(code, captured.out, captured.err)
+    call = caller(capsys)
 
-    return run
+    def narrow(*arguments: str) -> Answer:
+        answer = call(*arguments)
+        assert answer.is_narrow
+        return answer
+
+    return narrow
 
 
 @pytest.fixture
