@@ -80,4 +80,4 @@ def test_a_sum_knows_no_order_and_every_row() -> None:
 
 
 def test_all_tables_move_but_those_that_belong_to_their_database() -> None:
-    assert set(metadata.tables) - {one.name for one in shapes()} == {"copies", "reader_roles"}
+    assert set(metadata.tables) - {one.name for one in shapes()} == {"copies"}
