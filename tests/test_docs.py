@@ -359,6 +359,22 @@ def test_files_that_a_document_names_are_there(document: str) -> None:
         assert path.exists(), path
 
 
+def anchors(content: str) -> set[str]:
+    """What the headings of a document are called in links, as code hosts do it."""
+    outside = re.sub(r"^```.*?^```$", "", content, flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^#+ (.*)$", outside, re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", one.lower().strip()) for one in found)
+    return {one.replace(" ", "-") for one in plain}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_headings_that_a_document_names_are_there(document: str) -> None:
+    folder = (ROOT / document).parent
+    for path, anchor in re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)\)", TEXTS[document]):
+        target = (folder / path if path else ROOT / document).read_text(encoding="utf-8")
+        assert anchor in anchors(target), f"{path}#{anchor}"
+
+
 # What the set-up installs
 
 
