@@ -47,4 +47,4 @@ def schema(_context: Context, *, form: str, names: Sequence[str]) -> None:
     elif form == "dbml":
         output.data(dbml.render(found))
     else:
-        output.data(markdown.render(found))
+        output.data(markdown.sections(found) if names else markdown.render(found))

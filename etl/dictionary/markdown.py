@@ -66,6 +66,12 @@ def render(dictionary: Dictionary, answers: Mapping[str, str] | None = None) -> 
     return "\n".join(_parts(dictionary, answers)).rstrip("\n") + "\n"
 
 
+def sections(dictionary: Dictionary) -> str:
+    """Each view and table by itself, without what the page says of all of them."""
+    parts = [*(_view(one, None) for one in dictionary.views), *map(_table, dictionary.tables)]
+    return "\n".join(line for part in parts for line in part).rstrip("\n") + "\n"
+
+
 def _parts(dictionary: Dictionary, answers: Mapping[str, str] | None) -> Iterator[str]:
     yield f"# Data dictionary\n\n{_INTRODUCTION}"
     if dictionary.views:
