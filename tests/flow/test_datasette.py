@@ -108,7 +108,9 @@ def test_each_view_is_served_as_it_is(full: str, mirror: Path, view: str) -> Non
     found = still(rows(full, f"/{DATABASE}/{view}"))
     said = still(direct(mirror, f"SELECT * FROM {view}"))
     assert sorted(map(line, found)) == sorted(map(line, said))
-    assert (len(found) > 0) == (view != "billed_line_items")
+    # Without an admin key there is neither a bill nor a permission, and nothing went wrong.
+    nothing = ("billed_line_items", "open_findings", "shared_checkpoints")
+    assert (len(found) > 0) == (view not in nothing)
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -119,8 +121,7 @@ def test_each_question_is_answered_as_the_mirror_itself_does(
     asked = given(mirror, sql)
     found = rows(full, f"/{DATABASE}/{name}", **asked)
     assert still(found) == still(direct(mirror, sql, **asked))
-    # The simulated jobs have a file each, and their last checkpoints are their best.
-    assert (len(found) > 0) == (name not in ("repeated_training_files", "trained_past_the_best"))
+    assert found
 
 
 @pytest.mark.parametrize("name", CHARTS)
