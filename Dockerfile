@@ -24,7 +24,7 @@ FROM python:${PYTHON} AS environment
 WORKDIR /src
 COPY pyproject.toml constraints.txt ./
 COPY tools/pinned.py tools/pinned.py
-RUN python tools/pinned.py alerts metrics mysql postgres report >/tmp/pins.txt \
+RUN python tools/pinned.py alerts lake metrics mysql postgres report >/tmp/pins.txt \
     && python -m venv /opt/ftmirror \
     && /opt/ftmirror/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r /tmp/pins.txt
 COPY --from=wheel /dist /dist
@@ -36,7 +36,8 @@ FROM python:${PYTHON}
 LABEL org.opencontainers.image.title="ftmirror" \
       org.opencontainers.image.description="Mirrors OpenAI's fine-tuning history into SQL, and keeps it in step." \
       org.opencontainers.image.licenses="MIT"
-# A user by number, so that Kubernetes can see that it is not root; /data is for a SQLite mirror.
+# A user by number, so that Kubernetes can see that it is not root; /data is for a SQLite mirror:
+# a volume there is its keeper's to name, and none where the mirror is elsewhere.
 RUN groupadd --gid 10001 ftmirror \
     && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin ftmirror \
     && install -d -o 10001 -g 10001 -m 0700 /data
@@ -48,7 +49,6 @@ ENV PATH=/opt/ftmirror/bin:/usr/local/bin:/usr/bin:/bin \
     MAX_AGE=26h
 USER 10001:10001
 WORKDIR /data
-VOLUME /data
 # A first run may take its time. Docker knows 0 and 1 only; `status` ends with 5 when it is stale.
 HEALTHCHECK --interval=5m --timeout=1m --start-period=1h --retries=3 \
     CMD ["sh", "-c", "ftmirror --quiet status --max-age \"$MAX_AGE\" || exit 1"]

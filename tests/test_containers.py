@@ -71,7 +71,7 @@ def test_the_image_is_as_small_in_rights_as_can_be() -> None:
     assert {stage.base for stage in STAGES} == {"python:3.13-slim-bookworm"}
     assert FINAL.last("USER").rest == "10001:10001"
     assert FINAL.last("ENTRYPOINT").words() == ["ftmirror"]
-    assert FINAL.last("VOLUME").rest == "/data"
+    assert not FINAL.all("VOLUME")  # or each service of compose.yaml would get one of its own
     assert [one.rest.split()[0] for one in FINAL.all("COPY")] == ["--from=environment"]
     assert not any(stage.all("ADD") for stage in STAGES)
     installs = re.findall(r"pip install [^&\n]*", TEXT.replace("\\\n", " "))
@@ -87,6 +87,15 @@ def test_the_image_has_the_extras_that_the_page_names() -> None:
     named = re.search(r"with its extras (.*?),\s+and nothing", PAGE, re.DOTALL)
     assert named
     assert sorted(said.split()) == sorted(re.findall(r"`(\w+)`", named[1]))
+
+
+def test_the_image_writes_parquet_and_delta() -> None:
+    (said,) = re.findall(r"pinned\.py ([a-z ]+) >", TEXT)
+    assert "lake" in said.split()
+    call = [sys.executable, str(ROOT / "tools" / "pinned.py"), *said.split()]
+    pins = subprocess.run(call, capture_output=True, text=True, check=True).stdout
+    names = set(re.findall(r"^([\w-]+)==", pins, re.MULTILINE))
+    assert {"pyarrow", "deltalake", "arro3-core"} <= names
 
 
 def test_what_builds_the_wheel_is_pinned_too_and_little() -> None:
@@ -123,13 +132,14 @@ def test_no_key_and_no_mirror_goes_into_a_build(tmp_path: Path) -> None:
 
 
 def shell(
-    words: list[str], folder: Path, environment: Mapping[str, str]
+    words: list[str], folder: Path, environment: Mapping[str, str], *, pasted: str = ""
 ) -> subprocess.CompletedProcess[str]:
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
     return subprocess.run(
         words,
         cwd=folder,
         env={"PATH": path, "HOME": str(folder), **environment},
+        input=pasted,
         capture_output=True,
         text=True,
         timeout=120,
@@ -236,10 +246,15 @@ def psql_folder() -> str:
 
 def test_what_compose_runs_makes_a_mirror_with_a_reader(folder: Path, postgresql: str) -> None:
     """The lines of the page, then roles.sh, then the commands of the services, with their files."""
-    made = re.findall(r"^```sh\n(mkdir -m 700 secrets\n.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    done = shell(["sh", "-e", "-c", made[0]], folder, {})
-    assert (done.returncode, done.stderr) == (0, "")
+    blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    made = [one for one in blocks if " secrets" in one]
+    assert [one.split()[0] for one in made] == ["mkdir", "cat", "chmod"]
+    for one in made:
+        done = shell(["sh", "-e", "-c", one], folder, {}, pasted="sk-test\n")
+        assert (done.returncode, done.stderr) == (0, "")
     secrets = folder / "secrets"
+    assert {file.stat().st_mode & 0o777 for file in secrets.iterdir()} == {0o444}
+    assert (secrets / "openai_api_key").read_text() == "sk-test\n"
     secrets.chmod(0o700)
     server = make_url(postgresql)
     host = str(server.query.get("host") or server.host)
@@ -249,8 +264,6 @@ def test_what_compose_runs_makes_a_mirror_with_a_reader(folder: Path, postgresql
     given["PATH"] = f"{psql_folder()}:{os.environ['PATH']}"
     done = shell(["sh", str(ROLES)], folder, given)
     assert (done.returncode, done.stderr) == (0, "")
-    (secrets / "openai_api_key").chmod(0o644)
-    (secrets / "openai_api_key").write_text("sk-test\n")
     settings = (ROOT / "config" / "compose" / "ftmirror.toml").read_text()
     (folder / "ftmirror.toml").write_text(settings.replace("/run/secrets", str(secrets)))
     with Simulator(World(1, 10)) as simulator:

@@ -258,7 +258,7 @@ class Trial:
 
 
 IMPORTS = (
-    "import altair, apprise, prometheus_client, psycopg, pymysql, vl_convert; "
+    "import altair, apprise, deltalake, prometheus_client, psycopg, pyarrow, pymysql, vl_convert; "
     "print('psycopg', psycopg.__version__, psycopg.pq.__impl__)"
 )
 MIRROR = "/data/ftmirror.db"

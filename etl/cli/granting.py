@@ -29,7 +29,7 @@ def grant_reader(context: Context, *, role: str, sql: bool, wait: float) -> None
             _print(readers.statements(engine, role, migrate.head()))
             return
         granted = readers.grant(engine, role, migrate.head(), wait=wait)
-    output.line(f"{granted} may read the {len(views.names())} views, and nothing else by this")
+    output.line(f"{granted} may read the {len(views.names())} views; other rights of its stay")
 
 
 @command("revoke-reader", example="ftmirror db revoke-reader bi")
@@ -37,7 +37,10 @@ def grant_reader(context: Context, *, role: str, sql: bool, wait: float) -> None
 @SQL
 @WAIT
 def revoke_reader(context: Context, *, role: str, sql: bool, wait: float) -> None:
-    """Take back what `grant-reader` gave."""
+    """Take the views back that `grant-reader` let a role read.
+
+    CONNECT and USAGE (PostgreSQL) stay: the role may have had them before.
+    """
     from etl.db import readers
 
     with database.for_reading(context) as engine:
@@ -45,7 +48,10 @@ def revoke_reader(context: Context, *, role: str, sql: bool, wait: float) -> Non
             _print(readers.statements_back(engine, role))
             return
         revoked = readers.revoke(engine, role, wait=wait)
+        is_postgresql = engine.dialect.name == "postgresql"
     output.line(f"{revoked} is no reader any more")
+    if is_postgresql:
+        output.line("CONNECT and USAGE stay; docs/roles.md says how to take them back by hand")
 
 
 def _print(statements: list[str]) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy.exc import (
     StatementError,
 )
 
-from etl.db.faults import fault_of
+from etl.db.faults import Fault, fault_of
 from etl.errors import ConfigError, StoreError, TransientStoreError
 from etl.settings import mask_url
 
@@ -251,6 +251,10 @@ def _translate(failure: SQLAlchemyError) -> NoReturn:
         fault = fault_of(error)
         if fault is None:
             raise StoreError(f"the database failed: {_said(error)}") from None
+        if fault is Fault.DENIED:
+            said = _said(error, of_server=True)
+            what = f"this user of the database may not do that: {said}. {fault.value}"
+            raise StoreError(what) from None
         kind = TransientStoreError if fault.may_pass else StoreError
         raise kind(f"{fault.value} ({_said(error)})") from None
     except StatementError as error:
@@ -265,6 +269,7 @@ def _is_too_large(error: DBAPIError) -> bool:
     return error.orig is not None and error.orig.args[:1] == (_PACKET_TOO_LARGE,)
 
 
-def _said(error: DBAPIError) -> str:
-    """What the driver said, in one line."""
-    return " ".join(str(error.orig).split())
+def _said(error: DBAPIError, *, of_server: bool = False) -> str:
+    """What the driver said, in one line; or the server alone, without PyMySQL's number."""
+    said = error.orig.args[-1] if of_server and error.orig and error.orig.args else error.orig
+    return " ".join(str(said).split())

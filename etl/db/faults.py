@@ -27,6 +27,10 @@ class Fault(Enum):
         "or give the right to write"
     )
     BUSY = "the database takes no more connections; close some, or allow more"
+    DENIED = (
+        "Run it as the user that runs `ftmirror sync`, and `ftmirror db` as the owner of the "
+        "tables (docs/roles.md says what each needs)"
+    )
     DAMAGED = "this is no SQLite file, or a damaged one; restore it from a copy, or name another"
 
     @property
@@ -43,6 +47,18 @@ def fault_of(error: DBAPIError) -> Fault | None:
         read = _READERS.get(type(known).__module__.split(".")[0])
         found = read(known) if read else None
     return found or (Fault.LOST if error.connection_invalidated else None)
+
+
+def dependents_of(error: DBAPIError) -> str | None:
+    """What still needs a thing that was to be dropped, in the server's words; None otherwise.
+
+    PostgreSQL alone asks. Its hint, CASCADE, would drop what is somebody else's.
+    """
+    known = error.orig
+    if getattr(known, "sqlstate", None) != _STILL_NEEDED:
+        return None
+    detail = getattr(getattr(known, "diag", None), "message_detail", None)
+    return "; ".join((detail or "the server does not say what").splitlines())
 
 
 #: The primary result codes of SQLite; an extended one has more above its lowest byte.
@@ -68,7 +84,10 @@ _POSTGRESQL = {
     "53100": Fault.FULL,
     "53300": Fault.BUSY,
     "25006": Fault.READ_ONLY,
+    "42501": Fault.DENIED,
 }
+
+_STILL_NEEDED = "2BP01"
 
 _POSTGRESQL_BUSY = ("starting up", "shutting down", "recovery", "too many clients", "slots are")
 
@@ -78,8 +97,11 @@ _MYSQL = {
     1020: Fault.CONFLICT,
     1021: Fault.FULL,
     1040: Fault.BUSY,
+    1044: Fault.DENIED,
     1053: Fault.LOST,
     1114: Fault.FULL,
+    1142: Fault.DENIED,
+    1143: Fault.DENIED,
     1205: Fault.LOCKED,
     1213: Fault.CONFLICT,
     1290: Fault.READ_ONLY,

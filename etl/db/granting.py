@@ -75,31 +75,71 @@ def give(connection: Connection, at: Place, role: str) -> None:
 
 
 def take(connection: Connection, at: Place, role: str) -> None:
-    """Take the views back, and the way to them where the role has no other business here."""
+    """Take the views back. The way to them stays: others may have given it, or count on it."""
     if at.kind == "postgresql" and not _is_role(connection, role):
         log.warning("there is no role %s any more; its line is removed", role)
         return
     for right in rights.sight(at, views.names()):
         _try(connection, at, role, rights.revoke(at, role, right), is_back=True)
-    if at.kind != "postgresql":
-        return
-    others = _scalar(
-        connection,
-        text(
-            "SELECT count(*) FROM pg_class c, aclexplode(c.relacl) a WHERE c.relnamespace = "
-            "(SELECT oid FROM pg_namespace WHERE nspname = :schema) "
-            "AND a.grantee = (SELECT oid FROM pg_roles WHERE rolname = :role)"
-        ),
-        schema=at.schema,
-        role=role,
-    )
-    if others:
-        log.warning(
-            "%s has other rights in the schema %s, and keeps its way there", role, at.schema
-        )
-        return
-    for right in rights.access(at):
-        _try(connection, at, role, rights.revoke(at, role, right), is_back=True)
+
+
+def refuse_superuser(connection: Connection, at: Place, role: str) -> None:
+    """Raise UsageError for a superuser of PostgreSQL, whom no right keeps from anything."""
+    query = text("SELECT count(*) FROM pg_roles WHERE rolname = :r AND rolsuper")
+    if at.kind == "postgresql" and _scalar(connection, query, r=role):
+        raise UsageError(f"{role} is a superuser and may do anything; name a role that is none")
+
+
+def settled(connection: Connection, at: Place, role: str) -> str:
+    """A role by the one name that it is noted by: on MariaDB, `bi` and `bi@%` are one user.
+
+    Where the one who asks may not read who is a role there, the server is asked by a right that is
+    none: so this ends a transaction.
+    """
+    if not rights.is_bare(at.kind, role):
+        return role
+    user = rights.of_any_host(role)
+    is_role = is_server_role(connection, role)
+    if is_role is None:
+        is_role = not _is_there(connection, at, user) and _is_there(connection, at, role)
+    return role if is_role else user
+
+
+def presumed(connection: Connection, at: Place, role: str) -> str:
+    """`settled` as far as it is known without asking by a right; else as it was written."""
+    is_user = rights.is_bare(at.kind, role) and is_server_role(connection, role) is False
+    return rights.of_any_host(role) if is_user else role
+
+
+def spellings(connection: Connection, at: Place, role: str) -> list[str]:
+    """Every name by which this role may be noted."""
+    bare = role.removesuffix("@%")
+    if not rights.is_bare(at.kind, bare) or is_server_role(connection, bare):
+        return [role]
+    return [bare, rights.of_any_host(bare)]
+
+
+def is_server_role(connection: Connection, name: str) -> bool | None:
+    """Is this a role of MariaDB's, not a user? None where this user may not know."""
+    if not getattr(connection.dialect, "is_mariadb", False):
+        return False  # MySQL's roles have hosts as its users do
+    query = text("SELECT count(*) FROM mysql.user WHERE User = :n AND is_role = 'Y'")
+    try:
+        return bool(_scalar(connection, query, n=name))
+    except DBAPIError as error:
+        if _said(Place("mariadb", "", "", ""), error)[0] in _MAY_NOT:
+            return None
+        raise
+
+
+def _is_there(connection: Connection, at: Place, account: str) -> bool:
+    try:
+        _try(connection, at, account, rights.grant(at, account, rights.nothing(at)))
+    except NoSuchRole:
+        return False
+    except MayNotGrant:
+        return True  # as far as is known; what is granted next will say it
+    return True
 
 
 def _try(

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 def statements(engine: Engine, role: str, revision: str) -> list[str]:
     """What `grant` would do, as SQL for somebody else to run; nothing is changed."""
     at, role = _asked(engine, role)
+    with database_errors(), engine.connect() as connection:
+        granting.refuse_superuser(connection, at, role)
+        role = granting.presumed(connection, at, role)
     first = [rights.NO_NEW_USERS] if getattr(engine.dialect, "is_mariadb", False) else []
     given = [*rights.access(at), *rights.sight(at, views.names())]
     noted = rights.noted(at, role, revision)
@@ -35,14 +38,20 @@ def statements(engine: Engine, role: str, revision: str) -> list[str]:
 def statements_back(engine: Engine, role: str) -> list[str]:
     """What `revoke` would do, as SQL for somebody else to run; nothing is changed."""
     at, role = _asked(engine, role)
-    taken = [*rights.sight(at, views.names()), *rights.access(at)]
-    return [rights.forgotten(at, role), *(rights.revoke(at, role, one) for one in taken)]
+    with database_errors(), engine.connect() as connection:
+        names = granting.spellings(connection, at, role)
+    taken = rights.sight(at, views.names())
+    return [
+        *(rights.forgotten(at, name) for name in names),
+        *(rights.revoke(at, role, one) for one in taken),
+    ]
 
 
 def grant(engine: Engine, role: str, revision: str, *, wait: float = 0.0) -> str:
     """Let a role read each view, under the lease, and note it; the role as it is noted.
 
-    Raises NoSuchRole, UsageError for a name that is none or SQLite, MayNotGrant, LeaseHeld.
+    Raises NoSuchRole, UsageError for a name that is none, a superuser or SQLite, MayNotGrant,
+    LeaseHeld.
     """
     _, role = _asked(engine, role)
     with (
@@ -57,9 +66,12 @@ def grant(engine: Engine, role: str, revision: str, *, wait: float = 0.0) -> str
             raise UsageError(
                 f"{role} is the user that asks, and owns the mirror; name the role that BI uses"
             )
+        granting.refuse_superuser(connection, at, role)
+        role = granting.settled(connection, at, role)
         granting.give(connection, at, role)
+        lines = [role, *_lines_of(connection, at, role)]
         held.fence(connection)  # MariaDB ended the transaction with the first grant
-        connection.execute(delete(reader_roles).where(reader_roles.c.role == role))
+        connection.execute(delete(reader_roles).where(reader_roles.c.role.in_(lines)))
         now = lease.database_now(connection.dialect.name)
         connection.execute(
             insert(reader_roles).values(role=role, granted_at=now, revision=revision)
@@ -69,10 +81,10 @@ def grant(engine: Engine, role: str, revision: str, *, wait: float = 0.0) -> str
 
 
 def revoke(engine: Engine, role: str, *, wait: float = 0.0) -> str:
-    """Take back what `grant` gave, under the lease; the role as it was noted.
+    """Take the views back, under the lease; the role as it was noted.
 
-    What the role was given otherwise stays: then so does its way into database and schema. Raises
-    UsageError for a role that was given nothing, MayNotGrant, LeaseHeld.
+    CONNECT and USAGE stay on PostgreSQL: `grant` may have found them there. Raises UsageError for a
+    role that was given nothing, MayNotGrant, LeaseHeld.
     """
     _, role = _asked(engine, role)
     with (
@@ -81,14 +93,15 @@ def revoke(engine: Engine, role: str, *, wait: float = 0.0) -> str:
         writing(engine) as connection,
     ):
         held.fence(connection)
-        known = sorted(_granted(connection))
-        if role not in known:
-            raise UsageError(
-                f"{role} was not made a reader here; readers are: {', '.join(known) or 'none'}"
-            )
-        granting.take(connection, granting.place(connection), role)
+        at = granting.place(connection)
+        role = granting.settled(connection, at, role)
+        lines = _lines_of(connection, at, role)
+        if not lines:
+            known = ", ".join(sorted(_granted(connection)))
+            raise UsageError(f"{role} was not made a reader here; readers are: {known or 'none'}")
+        granting.take(connection, at, role)
         held.fence(connection)  # MariaDB ended the transaction with the first right
-        connection.execute(delete(reader_roles).where(reader_roles.c.role == role))
+        connection.execute(delete(reader_roles).where(reader_roles.c.role.in_(lines)))
     return role
 
 
@@ -125,9 +138,11 @@ def grant_again(connection: Connection, fence: Callable[[Connection], None], rev
     is_any = False
     for role in waiting(connection, revision):
         line = reader_roles.c.role == role
+        at = granting.place(connection)
+        name = granting.settled(connection, at, role)
         try:
             with _alone(connection):
-                granting.give(connection, granting.place(connection), role)
+                granting.give(connection, at, name)
         except NoSuchRole:
             log.warning("the role %s is gone; it is no reader of this mirror any more", role)
             fence(connection)
@@ -143,7 +158,12 @@ def grant_again(connection: Connection, fence: Callable[[Connection], None], rev
         else:
             is_any = True
             fence(connection)
-            connection.execute(update(reader_roles).where(line).values(revision=revision))
+            if name != role and name in _granted(connection):  # another line of the same user
+                connection.execute(delete(reader_roles).where(line))
+                line = reader_roles.c.role == name
+            connection.execute(
+                update(reader_roles).where(line).values(role=name, revision=revision)
+            )
     return is_any
 
 
@@ -151,6 +171,11 @@ def _asked(engine: Engine, role: str) -> tuple[Place, str]:
     with database_errors(), engine.connect() as connection:
         at = granting.place(connection)
     return at, rights.role_of(at.kind, role)
+
+
+def _lines_of(connection: Connection, at: Place, role: str) -> list[str]:
+    """The noted names that mean this role, which is settled: a user's may be without its host."""
+    return [one for one in _granted(connection) if granting.settled(connection, at, one) == role]
 
 
 def _has_table(connection: Connection) -> bool:

@@ -58,6 +58,19 @@ def role_of(kind: str, text: str) -> str:
     return role
 
 
+def is_bare(kind: str, role: str) -> bool:
+    """Is this MariaDB's name of a role, or of a user whose host was left out?"""
+    return kind == "mariadb" and len(_parts(role)) == 1
+
+
+def of_any_host(role: str) -> str:
+    """A user of MariaDB with the host that it means where none is given.
+
+    Raises UsageError where that is too long.
+    """
+    return role_of("mariadb", f"{role}@%")
+
+
 def account(kind: str, role: str) -> str:
     """A role as it stands in a statement."""
     parts = [role] if kind == "postgresql" else _parts(role)
@@ -87,6 +100,12 @@ def grant(place: Place, role: str, right: str) -> str:
 def revoke(place: Place, role: str, right: str) -> str:
     """The statement that takes it back."""
     return f"REVOKE {right} FROM {account(place.kind, role)}"
+
+
+def nothing(place: Place) -> str:
+    """No right at all, of MariaDB: who is given it has to be there, and gets nothing."""
+    name = place.schema.replace("_", r"\_").replace("%", r"\%")  # a pattern, there only
+    return f"USAGE ON {_quoted(place.kind, name)}.*"
 
 
 def noted(place: Place, role: str, revision: str) -> str:

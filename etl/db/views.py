@@ -14,8 +14,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from sqlalchemy import Connection, Dialect, inspect
+from sqlalchemy.exc import DBAPIError
 
-from etl.db import explained
+from etl.db import explained, faults
 from etl.errors import StoreError
 
 #: Views that earlier versions made and this one does not: dropped where they are found. A name in
@@ -74,12 +75,12 @@ def create(connection: Connection) -> None:
 def drop(connection: Connection) -> None:
     """Drop our views, as far as they are there, and nothing that somebody else made.
 
-    The database's error is raised where somebody's own view reads one of them.
+    Raises StoreError where somebody's own view reads one of them.
     """
     there = _there(connection)
     for name in [*sorted(RETIRED), *reversed(_order(connection.dialect))]:
         if name in there:
-            _execute(connection, f"DROP VIEW {name}")
+            _drop(connection, name)
 
 
 def differences(connection: Connection) -> list[str]:
@@ -91,6 +92,19 @@ def differences(connection: Connection) -> list[str]:
 
 def _there(connection: Connection) -> set[str]:
     return set(inspect(connection).get_view_names())
+
+
+def _drop(connection: Connection, name: str) -> None:
+    try:
+        _execute(connection, f"DROP VIEW {name}")
+    except DBAPIError as error:
+        others = faults.dependents_of(error)
+        if others is None:
+            raise
+        raise StoreError(
+            f"the view {name} must be made anew, and somebody's own stands on it: {others}. Drop "
+            "what stands on it, run `ftmirror db upgrade`, and make it anew"
+        ) from None
 
 
 def _execute(connection: Connection, statement: str) -> None:

@@ -119,13 +119,45 @@ def test_the_roles_of_the_recipe_can_do_their_work_and_nothing_else(
     url = house.url("ftmirror_owner")
     assert main(["db", "grant-reader", "bi", "--database-url", url, "-q"]) == 0
     captured = capsys.readouterr()
+    bi = "bi" if house.kind == "postgresql" else "bi@%"
     assert (captured.out, captured.err) == (
-        f"bi may read the {len(views.names())} views, and nothing else by this\n",
+        f"{bi} may read the {len(views.names())} views; other rights of its stay\n",
         "",
     )
     reader = open_engine(house.url("bi"))
     only_looks(reader)
     reader.dispose()
+    assert_refused_for_people(house, capsys)
+    assert main(["db", "revoke-reader", "bi", "--database-url", url, "-q"]) == 0
+    said = capsys.readouterr().out
+    if house.kind == "mariadb":
+        assert said == "bi@% is no reader any more\n"
+        return
+    assert said == (
+        "bi is no reader any more\n"
+        "CONNECT and USAGE stay; docs/roles.md says how to take them back by hand\n"
+    )
+    assert is_done(reader, "SELECT 1")
+    reader.dispose()
+    assert refused(reader, "SELECT * FROM job_costs")
+    reader.dispose()
+    house.as_superuser(BLOCKS["postgresql: owner without readers"], "ftmirror")
+    assert not is_done(reader, "SELECT 1")
+
+
+def assert_refused_for_people(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command of `ftmirror` that a reader may not run names who may."""
+    assert main(["spend", "--database-url", house.url("bi"), "-q"]) == 1
+    said = capsys.readouterr().err
+    what = {
+        "postgresql": "permission denied for table ftmirror_version. ",
+        "mariadb": "SELECT command denied to user 'bi'@",
+    }
+    assert f"this user of the database may not do that: {what[house.kind]}" in said
+    assert (
+        ". Run it as the user that runs `ftmirror sync`, and `ftmirror db` as the owner of the "
+        "tables (docs/roles.md says what each needs)"
+    ) in said
 
 
 def only_looks(reader: Engine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -52,6 +53,10 @@ class Mirror:
         self.run(MAKE[self.kind].format(self.quoted(name)))
         self.made.append(name)
         return name
+
+    def noted(self, name: str) -> str:
+        """The role as it is kept: a user of MariaDB has its host."""
+        return name if self.kind == "postgresql" else f"{name}@%"
 
     def drop_role(self, name: str) -> None:
         if self.kind == "postgresql":
@@ -114,9 +119,9 @@ def test_a_role_of_any_name_reads_the_views_and_the_way_back_ends_that(
     assert mirror.command("grant-reader", role) == 0
     assert mirror.readable(role) == set(views.names())
     assert mirror.readable(other) == set()
-    assert mirror.lines() == {role: migrate.head()}
+    assert mirror.lines() == {mirror.noted(role): migrate.head()}
     assert mirror.command("grant-reader", role) == 0  # again does no harm
-    assert mirror.lines() == {role: migrate.head()}
+    assert mirror.lines() == {mirror.noted(role): migrate.head()}
     assert mirror.command("revoke-reader", role) == 0
     assert mirror.readable(role) == set()
     assert mirror.lines() == {}
@@ -134,9 +139,10 @@ def test_the_sql_for_somebody_else_does_the_same_and_printing_it_does_nothing(
     assert (mirror.lines(), mirror.readable(role)) == ({}, set())
     mirror.run(*(one for one in given.split(";\n") if one))
     assert mirror.readable(role) == set(views.names())
-    assert mirror.lines() == {role: migrate.head()}
+    assert mirror.lines() == {mirror.noted(role): migrate.head()}
     assert mirror.command("revoke-reader", role, "--sql") == 0
     taken = capsys.readouterr().out
+    assert not re.search("CONNECT|USAGE", taken)
     assert mirror.readable(role) == set(views.names())
     mirror.run(*(one for one in taken.split(";\n") if one))
     assert (mirror.lines(), mirror.readable(role)) == ({}, set())
@@ -155,11 +161,11 @@ def test_readers_outlast_a_way_down_and_up_and_see_new_views(
     with caplog.at_level(logging.WARNING):
         assert migrate.upgrade(mirror.owner) is True
     assert [one.getMessage() for one in caplog.records] == [
-        f"the role {gone} is gone; it is no reader of this mirror any more"
+        f"the role {mirror.noted(gone)} is gone; it is no reader of this mirror any more"
     ]
     assert "brand_new" in mirror.readable(role)
     assert mirror.readable(role) == set(views.names())
-    assert mirror.lines() == {role: migrate.head()}
+    assert mirror.lines() == {mirror.noted(role): migrate.head()}
     assert migrate.upgrade(mirror.owner) is False
 
 
@@ -179,8 +185,8 @@ def test_an_upgrade_that_was_cut_before_the_readers_is_finished_by_the_next(
     steps = len(whole) - 1  # the last one notes that the role may read them
     with cut_after(mirror.owner, steps):
         migrate.upgrade(mirror.owner)
-    assert mirror.lines() == {role: None}
-    assert migrate.left_out(mirror.owner) == [f"the role {role} may not read all views yet"]
+    assert mirror.lines() == {f"{role}@%": None}
+    assert migrate.left_out(mirror.owner) == [f"the role {role}@% may not read all views yet"]
     assert migrate.is_due(mirror.owner)
     mirror.run(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {mirror.quoted(role)}")
     assert mirror.readable(role) == set()
@@ -230,8 +236,9 @@ def test_a_role_that_is_not_there_is_refused_and_not_made(
     for _ in range(2):
         assert mirror.command("grant-reader", "No Body") == 2
         said = capsys.readouterr().err
-        assert "the server has no role No Body. ftmirror makes no roles" in said
-        assert f"run: {MAKE[mirror.kind].format(mirror.quoted('No Body'))} " in said
+        assert f"the server has no role {mirror.noted('No Body')}. ftmirror makes no" in said
+        made = {"postgresql": 'CREATE ROLE "No Body" LOGIN', "mariadb": "CREATE USER `No Body`@`%`"}
+        assert f"run: {made[mirror.kind]} " in said
     assert mirror.lines() == {}
 
 
@@ -284,10 +291,11 @@ def test_an_upgrade_by_one_who_may_not_grant_warns_and_goes_on(
         assert migrate.upgrade(engine) is True
         engine.dispose()
     (said,) = [one.getMessage() for one in caplog.records]
-    assert said.startswith(f"{role} may not read all views yet: the user {owner}")
-    assert said.endswith(f"`ftmirror db grant-reader {role} --sql` prints what to run")
+    noted = mirror.noted(role)
+    assert said.startswith(f"{noted} may not read all views yet: the user {owner}")
+    assert said.endswith(f"`ftmirror db grant-reader {noted} --sql` prints what to run")
     assert migrate.current(mirror.owner) == migrate.head()
-    assert mirror.lines() == {role: None}
+    assert mirror.lines() == {noted: None}
     assert migrate.upgrade(mirror.owner) is True  # by one who may
     assert mirror.readable(role) == set(views.names())
 
@@ -315,7 +323,6 @@ def test_what_a_role_may_do_by_other_rights_is_warned_of(
     )
     caplog.clear()
     assert mirror.command("revoke-reader", role) == 0
-    assert f"{role} has other rights in the schema public" in caplog.text
     engine = mirror.as_role(role)
     assert can(engine, "CREATE TABLE its_own (a INTEGER)")
     engine.dispose()
@@ -364,3 +371,117 @@ def test_views_whose_definer_is_gone_are_made_anew_by_a_downgrade_to_the_same_sc
     reader.dispose()
     assert mirror.command("downgrade", migrate.head(), "--yes") == 0
     assert mirror.readable(role) == set(views.names())
+
+
+@on_postgresql
+def test_what_somebody_else_gave_a_role_is_not_taken_from_it(mirror: Mirror) -> None:
+    role = mirror.role("app")
+    database = make_url(mirror.url).database
+    mirror.run(
+        f"REVOKE ALL ON DATABASE {database} FROM PUBLIC",
+        f"GRANT CONNECT ON DATABASE {database} TO {role}",
+        "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+        f"GRANT USAGE ON SCHEMA public TO {role}",
+        f"CREATE SCHEMA app AUTHORIZATION {role}",
+    )
+    assert mirror.command("grant-reader", role) == 0
+    assert mirror.command("revoke-reader", role) == 0
+    engine = mirror.as_role(role)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE app.its_own (a INTEGER)"))
+        rights = "SELECT has_schema_privilege('public', 'USAGE')"
+        assert connection.scalar(text(rights)) is True
+    assert not can(engine, "SELECT 1 FROM job_costs")
+    engine.dispose()
+
+
+@on_postgresql
+@pytest.mark.parametrize("flags", [[], ["--sql"]])
+def test_a_superuser_is_refused(
+    mirror: Mirror, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    role = mirror.role("boss")
+    mirror.run(f"ALTER ROLE {role} SUPERUSER")
+    assert mirror.command("grant-reader", role, *flags) == 2
+    captured = capsys.readouterr()
+    assert f"{role} is a superuser and may do anything; name a role that is none" in captured.err
+    assert (captured.out, mirror.lines()) == ("", {})
+
+
+@on_postgresql
+def test_a_member_of_the_owner_is_warned_of_and_nothing_untrue_is_said(
+    mirror: Mirror, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    role, owner = mirror.role("member"), mirror.role("owner")
+    mirror.run(f"ALTER TABLE jobs OWNER TO {owner}", f"GRANT {owner} TO {role}")
+    assert mirror.command("grant-reader", role) == 0
+    mirror.run("ALTER TABLE jobs OWNER TO CURRENT_USER")
+    assert f"{role} may do more than look" in caplog.text
+    number = len(views.names())
+    assert capsys.readouterr().out == (
+        f"{role} may read the {number} views; other rights of its stay\n"
+    )
+
+
+@on_postgresql
+def test_somebodys_view_over_ours_is_named_and_what_to_do_with_it(
+    mirror: Mirror, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mirror.run(
+        "CREATE SCHEMA desk",
+        "CREATE VIEW desk.by_hand AS SELECT jobs FROM public.spend_by_metadata",
+    )
+    assert mirror.command("downgrade", "0005", "--yes") == 1
+    said = capsys.readouterr().err
+    assert (
+        "the view spend_by_metadata must be made anew, and somebody's own stands on it: view "
+        "desk.by_hand depends on view spend_by_metadata. Drop what stands on it, run `ftmirror db "
+        "upgrade`, and make it anew"
+    ) in said
+    assert "CASCADE" not in said
+    assert migrate.current(mirror.owner) == migrate.head()
+    mirror.run("DROP VIEW desk.by_hand")
+    assert mirror.command("downgrade", "0005", "--yes") == 0
+
+
+@on_mariadb
+def test_a_user_with_and_without_its_host_is_one_reader(
+    mirror: Mirror, capsys: pytest.CaptureFixture[str]
+) -> None:
+    role = mirror.role("bi")
+    assert mirror.command("grant-reader", role) == 0
+    assert mirror.command("grant-reader", f"{role}@%") == 0
+    assert mirror.lines() == {f"{role}@%": "0006"}
+    old = f"INSERT INTO reader_roles VALUES ('{role}', UTC_TIMESTAMP(), NULL)"
+    mirror.run(old)
+    assert migrate.upgrade(mirror.owner) is True  # merges a line as it was once written
+    assert mirror.lines() == {f"{role}@%": "0006"}
+    mirror.run(old)
+    assert mirror.command("revoke-reader", role) == 0
+    assert mirror.lines() == {}
+    migrate.downgrade(mirror.owner, "0006")
+    assert mirror.readable(role) == set()
+    mirror.run(old)
+    assert mirror.command("revoke-reader", f"{role}@%", "--sql") == 0
+    assert f"WHERE role = '{role}';" in capsys.readouterr().out
+
+
+@on_mariadb
+def test_an_owner_who_may_not_read_who_is_a_role_finds_out(mirror: Mirror) -> None:
+    user, owner = mirror.role("bi"), mirror.role("owner")
+    group = f"group_{user}"
+    database = make_url(mirror.url).database
+    mirror.run(f"GRANT ALL ON {database}.* TO {owner} WITH GRANT OPTION", f"CREATE ROLE {group}")
+    engine = mirror.as_role(owner)
+    try:
+        for one in (user, f"{user}@%", group):
+            readers.grant(engine, one, "0006")
+        assert mirror.lines() == {f"{user}@%": "0006", group: "0006"}
+        assert f"('{user}'," in readers.statements(engine, user, "0006")[-1]
+        readers.revoke(engine, group)
+        assert mirror.lines() == {f"{user}@%": "0006"}
+        assert readers.revoke(engine, user) == f"{user}@%"
+        assert (mirror.lines(), mirror.readable(user)) == ({}, set())
+    finally:
+        engine.dispose()
+        mirror.run(f"DROP ROLE {group}")
