@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from etl.cli import main
 from etl.cli.group import ftmirror
-from etl.db import lease
+from etl.db import copies, lease
 from etl.db.engine import open_engine
 from etl.simulator import Simulator, World
 
@@ -162,7 +162,17 @@ def _full(folder: Path) -> Iterator[tuple[str, Any]]:
     for form in ("jsonl", "parquet", "focus"):
         yield "export", ask("export", "--format", form, "--since", "2020-01-01", form, "--json")
     yield "export", ask("export", "--format", "ledger", "ledger", "--json")
+    _cut(folder / "copy.db")
+    yield "copy", ask("copy", "--as-it-stands", "--json", "--database-url", "sqlite:///copy.db")
     yield "copy", ask("import", "ledger", "--json", "--database-url", "sqlite:///again.db")
+
+
+def _cut(path: Path) -> None:
+    """Leave a copy as one that was cut leaves it."""
+    engine = open_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        copies.take_back(connection)
+    engine.dispose()
 
 
 def _empty(*there: str) -> Iterator[tuple[str, Any]]:

@@ -83,6 +83,8 @@ def test_a_script_gets_one_object(call: Call) -> None:
         ((), "name the database to copy into: with --to URL, or with --to-env NAME"),
         (("--to", "sqlite:///a.db", "--to-env", "NEW"), "with --to URL, or with --to-env NAME"),
         (("--to-env", "NEW"), "--to-env: the variable NEW is not set, or empty"),
+        (("--as-it-stands", "--to", "sqlite:///a.db"), "leave --to out"),
+        (("--as-it-stands",), "this mirror is no copy that was cut"),
         (("--to", "oracle://db/x"), '--to unknown database "oracle"'),
         (("--to", "sqlite:///no/a.db"), "there is no directory no"),
         (("--to", "sqlite:///ftmirror.db"), "is the database that is to be copied"),
@@ -139,6 +141,14 @@ def test_a_copy_that_is_not_whole_is_refused_to_writers_and_told_to_readers(call
     assert "what follows is a part" in read.err
     exported = call("copy", "--to", "sqlite:///third.db", url)
     assert exported.code == 2
+    assert "`ftmirror copy --as-it-stands`" in " ".join(exported.err.split())
+    declared = call("copy", "--as-it-stands", url)
+    assert declared.code == 3
+    assert "warning: not known to be whole: prices, " in declared.err
+    said = [line.split() for line in declared.out.splitlines()]
+    assert ["jobs", "20", "yes"] in said
+    assert ["records", "0", "no"] in said
+    assert "a mirror from now on, as it stands." in declared.out
     assert call("copy", "--to", "sqlite:///new.db").out.count("earlier copy") == 1
     assert call("sync", url).code == 0
 
@@ -196,6 +206,12 @@ def test_a_ledger_export_is_imported_whole_and_alone(call: Call) -> None:
 
 def test_another_folder_is_no_export(call: Call, tmp_path: Path) -> None:
     (tmp_path / "stuff").mkdir()
-    answer = call("import", "stuff")
+    answer = call("import", "stuff", "--database-url", "sqlite:///new.db")
     assert answer.code == 2
     assert "stuff holds no manifest.json, so it is no ledger export" in answer.err
+    write_ledger()
+    (tmp_path / "ledger" / "records.jsonl.gz").unlink()
+    lacking = call("import", "ledger", "--database-url", "sqlite:///new.db")
+    assert lacking.code == 2
+    assert "records.jsonl.gz: No such file" in lacking.err
+    assert not (tmp_path / "new.db").exists()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DONE, FOUND_SOMETHING = 0, 5
+DONE, PARTIAL, FOUND_SOMETHING = 0, 3, 5
 
 
 @command(
@@ -29,26 +29,40 @@ DONE, FOUND_SOMETHING = 0, 5
     example="""
     ftmirror copy --to postgresql://mirror@db/ftmirror
     ftmirror copy --to-env NEW_DATABASE_URL --wait 15m
+    ftmirror copy --as-it-stands --database-url sqlite:///cut.db
     """,
 )
 @click.option("--to", "to_url", metavar="URL", help="The database to copy into; without password.")
 @click.option(
     "--to-env", metavar="NAME", help="The variable that holds its URL, where that has a password."
 )
+@click.option(
+    "--as-it-stands",
+    is_flag=True,
+    help="Instead: make a mirror of your database, a cut copy whose original is gone.",
+)
 @WAIT
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 def copy(
-    context: Context, *, to_url: str | None, to_env: str | None, wait: float, as_json: bool
+    context: Context,
+    *,
+    to_url: str | None,
+    to_env: str | None,
+    as_it_stands: bool,
+    wait: float,
+    as_json: bool,
 ) -> int:
     """Carry the whole mirror into another database.
 
     The ledger with its history, the typed tables, and how far each list was read, so that `sync`
     goes on there. A copy that was cut goes on with the same command. At the end both are read back
     and compared. Exit code 0: equal. 5: not equal, with the tables' names. 4: another run is at
-    work.
+    work. 3: a mirror as it stands, with the names of the tables that may lack rows.
     """
     from etl.moving.copying import copy as carry
 
+    if as_it_stands:
+        return _declare(context, is_alone=to_url is to_env is None, wait=wait, as_json=as_json)
     url = _destination(context, to_url, to_env)
     engine = database.at(context.settings.database_url)
     to = database.at(url)
@@ -62,10 +76,24 @@ def copy(
     return _answer(moved, as_json=as_json)
 
 
+def _declare(context: Context, *, is_alone: bool, wait: float, as_json: bool) -> int:
+    """`ftmirror copy --as-it-stands`; its exit code."""
+    from etl.moving import copying
+
+    if not is_alone:
+        raise UsageError("--as-it-stands is of the database of your settings: leave --to out")
+    with database.opened(context) as engine:
+        database.require_there(engine)
+        with progress.counted(context, "copy") as step:
+            moved = copying.as_it_stands(engine, step, wait=wait)
+    return _answer(moved, as_json=as_json)
+
+
 def take(context: Context, directory: Path, *, wait: float, as_json: bool) -> int:
     """`ftmirror import` of a directory; its exit code."""
     from etl.moving import taking
 
+    taking.Export(directory)  # a wrong directory leaves no database behind
     with (
         database.for_writing(context, wait=wait, is_copying=True) as engine,
         _resumable("import"),
@@ -111,6 +139,8 @@ def _answer(moved: Moved, *, as_json: bool) -> int:
         output.json(moved.as_json())
     else:
         _tell(moved)
+    if moved.is_part:
+        return PARTIAL
     return FOUND_SOMETHING if moved.different else DONE
 
 
@@ -118,13 +148,22 @@ def _tell(moved: Moved) -> None:
     if moved.is_empty and not moved.different:
         output.data("nothing to copy: the mirror is empty")
         return
+    known = {name: ("no" if name in moved.different else "yes",) for name in moved.tables}
     output.table(
-        ["table", "rows"],
-        [(name, f"{one.rows:,}") for name, one in moved.tables.items()],
+        ["table", "rows", *(["known to be whole"] if moved.is_part else [])],
+        [
+            (name, f"{one.rows:,}", *(known[name] if moved.is_part else ()))
+            for name, one in moved.tables.items()
+        ],
         right=["rows"],
     )
     before = ", with an earlier copy that was gone on with" if moved.went_on else ""
-    if moved.different:
+    if moved.is_part:
+        said = (
+            "a mirror from now on, as it stands. `ftmirror sync --mode full` lists again "
+            "what the API still has"
+        )
+    elif moved.different:
         said = (
             f"not equal: {', '.join(moved.different)}. Somebody else wrote there meanwhile? The "
             "same command brings these tables in step."

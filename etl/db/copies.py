@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,8 @@ from etl.errors import UsageError
 
 NOT_WHOLE = (
     "this mirror is a copy that has not come to its end. Give the same `ftmirror copy` or "
-    "`ftmirror import` again, which goes on where it was cut"
+    "`ftmirror import` again, which goes on where it was cut; if the original is gone, "
+    "`ftmirror copy --as-it-stands` makes a mirror of what came"
 )
 
 
@@ -32,12 +33,15 @@ class Place:
     last_key: tuple[Any, ...] | None
     #: How many rows up to that one.
     rows: int
-    #: When the whole mirror was found equal to its original; None before.
+    #: When the whole mirror was found equal to its original; None before, and as soon as a later
+    #: copy has changed a row of any table.
     finished_at: datetime | None
 
 
 def places(connection: Connection) -> dict[str, Place]:
-    """The tables that were copied or are being copied into this mirror."""
+    """The tables that were copied or are being copied into this mirror, of whatever schema."""
+    if not inspect(connection).has_table(copies.name):
+        return {}
     return {
         line.table_name: Place(
             line.origin,
@@ -50,18 +54,46 @@ def places(connection: Connection) -> dict[str, Place]:
     }
 
 
-def begin(connection: Connection, tables: Iterable[str], origin: str, state: str) -> None:
-    """Note that these tables are to be copied, each from its first row."""
+def whole_since(places: Mapping[str, Place]) -> datetime | None:
+    """When the whole mirror was found equal to its original; None for one that is not whole."""
+    ends = [place.finished_at for place in places.values() if place.finished_at is not None]
+    return min(ends) if ends and len(ends) == len(places) else None
+
+
+def unsure(places: Mapping[str, Place], tables: Sequence[str]) -> list[str]:
+    """Which of these a cut copy is not known to have come to the end of.
+
+    `tables`: in the order in which they are copied, each to its end before the next begins.
+    """
+    come_to = [name in places and places[name].last_key is not None for name in tables]
+    last = max((number for number, is_begun in enumerate(come_to) if is_begun), default=0)
+    return list(tables[last:])
+
+
+def begin(
+    connection: Connection,
+    tables: Iterable[str],
+    origin: str,
+    state: str,
+    finished_at: datetime | None,
+) -> None:
+    """Note that these tables are to be copied, each from its first row.
+
+    `finished_at`: since when the mirror is whole, which it stays until a row of it changes.
+    """
     connection.execute(delete(copies))
-    lines = [
-        {"table_name": name, "origin": origin, "state": state, "copied_rows": 0} for name in tables
-    ]
-    connection.execute(insert(copies), lines)
+    line = {"origin": origin, "state": state, "copied_rows": 0, "finished_at": finished_at}
+    connection.execute(insert(copies), [{"table_name": name, **line} for name in tables])
 
 
 def go_on(connection: Connection, state: str) -> None:
     """Note that the original, as it is now, is what the tables are being copied from."""
-    connection.execute(update(copies).values(state=state, finished_at=None))
+    connection.execute(update(copies).values(state=state))
+
+
+def take_back(connection: Connection) -> None:
+    """Note that the mirror is not whole, in the transaction that makes it so."""
+    connection.execute(update(copies).values(finished_at=None))
 
 
 def advance(connection: Connection, table: str, key: tuple[Any, ...], rows: int) -> None:
@@ -73,13 +105,10 @@ def advance(connection: Connection, table: str, key: tuple[Any, ...], rows: int)
     )
 
 
-def begin_anew(connection: Connection, tables: Iterable[str]) -> None:
-    """Note that these are to be held against the original from their first row on."""
-    connection.execute(
-        update(copies)
-        .where(copies.c.table_name.in_(list(tables)))
-        .values(last_key=None, copied_rows=0, finished_at=None)
-    )
+def begin_anew(connection: Connection) -> None:
+    """Note that all is to be held against the original once more, and the mirror not whole."""
+    nothing = {"last_key": None, "copied_rows": 0, "finished_at": None}
+    connection.execute(update(copies).values(nothing))
 
 
 def finish(connection: Connection, now: datetime) -> None:

@@ -615,7 +615,9 @@ copies = Table(
     ),
     Column("copied_rows", BigInt, nullable=False, comment="How many rows were copied so far."),
     Column(
-        "finished_at", UtcDateTime(), comment="When the whole was found equal (UTC). NULL before."
+        "finished_at",
+        UtcDateTime(),
+        comment="When the whole was found equal (UTC). NULL before, and while a later copy writes.",
     ),
     comment="In a mirror that is or was copied into: how far that came, one line a table.",
 )

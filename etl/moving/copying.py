@@ -16,7 +16,7 @@ from etl.db.engine import writing
 from etl.db.lease import Lease
 from etl.db.tables import leases
 from etl.errors import UsageError
-from etl.moving.destination import Destination
+from etl.moving.destination import Destination, refuse_foreign
 from etl.moving.reading import Mirror, Original, Progress, identity
 from etl.moving.telling import telling
 from etl.moving.values import BOOK, Sum, shapes
@@ -34,10 +34,12 @@ class Moved:
 
     #: Rows and digest of each table, as the destination has them now.
     tables: dict[str, Sum] = field(default_factory=dict)
-    #: Tables that are not as in the original.
+    #: Tables that are not as in the original; with `is_part`, not known to be.
     different: list[str] = field(default_factory=list)
     #: Did it go on with an earlier copy?
     went_on: bool = False
+    #: Was a cut copy declared a mirror as it stands?
+    is_part: bool = False
     seconds: float = 0.0
 
     @property
@@ -50,10 +52,16 @@ class Moved:
         """Was there nothing but a price book?"""
         return not any(one.rows for name, one in self.tables.items() if name not in BOOK)
 
+    @property
+    def _status(self) -> str:
+        if self.is_part:
+            return "partial"
+        return "different" if self.different else "success"
+
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
         return {
-            "status": "different" if self.different else "success",
+            "status": self._status,
             "went_on": self.went_on,
             "rows": self.rows,
             "seconds": round(self.seconds, 3),
@@ -95,16 +103,41 @@ def copy(engine: Engine, to: Engine, progress: Progress, *, wait: float = 0.0) -
     with telling(engine), lease.hold(engine, "copy", wait=wait) as held:
         with telling(to):
             _refuse_same(engine, to)
-            prepare(to, wait=wait)
         original = _Leased(engine, held)
+        with telling(to):
+            prepare(to, original.identity, wait=wait)
         return receive(to, original, "copy", progress, wait=wait, last=lambda: _fence(engine, held))
 
 
-def prepare(engine: Engine, *, wait: float) -> None:
-    """Bring a destination to this version's schema.
+def as_it_stands(engine: Engine, progress: Progress, *, wait: float = 0.0) -> Moved:
+    """Declare a copy that was cut a mirror, with what came of it, as its original is gone.
 
-    Raises UsageError for one of an older schema that holds records, and for a SQLite file that is
-    somebody else's.
+    Which tables are not known to be whole is said before anything is written. If the original comes
+    back before a run here, `copy` goes on.
+    Raises UsageError for a mirror that is no cut copy, SchemaOutOfDate, LeaseHeld, StoreError.
+    """
+    began = time.monotonic()
+    with telling(engine):
+        migrate.require_current(engine)
+        lease.ensure(engine)
+    with telling(engine), lease.hold(engine, "copy", wait=wait) as held:
+        if not copies.unfinished(engine):
+            raise UsageError("this mirror is no copy that was cut: it is used as it is")
+        destination = Destination(engine, held)
+        unsure = copies.unsure(destination.places(), [one.name for one in shapes()])
+        log.warning("not known to be whole: %s", ", ".join(unsure))
+        found = Moved(different=unsure, is_part=True)
+        found.tables = destination.sums(_named(progress, "reading the copy"))
+        destination.finish(is_whole=True)
+    found.seconds = time.monotonic() - began
+    return found
+
+
+def prepare(engine: Engine, identity: str, *, wait: float) -> None:
+    """Bring a destination to this version's schema, for a copy of the mirror of that identity.
+
+    Raises UsageError, with nothing changed there, for one that holds another mirror, and for a
+    SQLite file that is somebody else's.
     """
     strangers = migrate.strangers(engine) if engine.dialect.name == "sqlite" else []
     if strangers:
@@ -112,6 +145,7 @@ def prepare(engine: Engine, *, wait: float) -> None:
             f"the destination is no mirror: it holds other tables ({', '.join(strangers[:3])}"
             f"{', …' if len(strangers) > 3 else ''}). Name another file"
         )
+    refuse_foreign(engine, identity)
     if migrate.is_due(engine) and migrate.upgrade(engine, command="copy", wait=wait):
         log.info("the destination was brought to schema %s", migrate.head())
     migrate.require_current(engine)
@@ -144,7 +178,7 @@ def receive(
         found.tables = destination.sums(_named(progress, "checking the copy"))
         last()
         found.different = [name for name in wanted if wanted[name] != found.tables[name]]
-        destination.finish(found.different)
+        destination.finish(is_whole=not found.different)
     found.seconds = time.monotonic() - began
     return found
 

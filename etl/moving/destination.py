@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -13,12 +14,14 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    inspect,
+    literal,
     select,
     text,
 )
 
 from etl.db import copies
-from etl.db.again import again
+from etl.db.again import again, read
 from etl.db.bulk import insert_rows, upsert_rows
 from etl.db.copies import Place
 from etl.db.engine import RowsRefused, database_errors, writing
@@ -44,20 +47,18 @@ class Destination(Mirror):
     def __init__(self, engine: Engine, lease: Lease) -> None:
         super().__init__(engine)
         self._lease = lease
+        self._whole_since: datetime | None = None
         self._most = self.look(_packet) if engine.dialect.name in _MYSQL else None
 
     def admit(self, original: Original) -> bool:
         """Note what is to be copied from where, and whether an earlier copy goes on.
 
+        A mirror that is whole stays so until `step` changes a row of it.
         Raises UsageError for a mirror of its own, and for a copy that has runs of its own since.
         """
-        places = self.look(copies.places)
-        if not self.look(_holds_something):
-            places = {}
-        elif not places:
-            raise UsageError(_FULL)
-        elif any(place.origin != original.identity for place in places.values()):
-            raise UsageError(f"{_FULL}. It was copied from another mirror than this")
+        before = self.look(copies.places)
+        self._whole_since = copies.whole_since(before)
+        places = before if self.look(lambda one: _is_ours(one, original.identity)) else {}
         self._refuse_own_runs(original)
         names = [one.name for one in shapes()]
         is_as_before = set(places) == set(names) and all(
@@ -68,7 +69,8 @@ class Destination(Mirror):
             if is_as_before:
                 copies.go_on(connection, original.state)
             else:
-                copies.begin(connection, names, original.identity, original.state)
+                since = self._whole_since
+                copies.begin(connection, names, original.identity, original.state, since)
 
         self._write(note)
         return bool(places)
@@ -106,6 +108,8 @@ class Destination(Mirror):
             _remove(connection, shape, gone)
             upsert_rows(connection, shape.table, shape.written(changed))
             insert_rows(connection, shape.table, shape.written(new))
+            if self._whole_since is not None and (gone or changed or new):
+                copies.take_back(connection)
             copies.advance(connection, shape.name, end, count)
 
         def is_written(connection: Connection) -> bool:
@@ -116,15 +120,17 @@ class Destination(Mirror):
             self._write(write, is_written)
         except RowsRefused as error:
             self._name_refused(shape, new or changed, error)
+        if gone or changed or new:
+            self._whole_since = None
 
-    def finish(self, different: Collection[str]) -> None:
-        """Note the end, or which tables must be held against the original once more."""
+    def finish(self, *, is_whole: bool) -> None:
+        """Note the end, or that all must be held against the original once more."""
 
         def write(connection: Connection) -> None:
-            if different:
-                copies.begin_anew(connection, different)
-            else:
+            if is_whole:
                 copies.finish(connection, utc_now())
+            else:
+                copies.begin_anew(connection)
             if connection.dialect.name == "postgresql":
                 _set_sequences(connection)
 
@@ -194,11 +200,35 @@ def _packet(connection: Connection) -> int:
     return int(connection.execute(text("SELECT @@max_allowed_packet")).scalar_one()) - _ROOM
 
 
+def refuse_foreign(engine: Engine, identity: str) -> None:
+    """Raise UsageError for a mirror, of whatever schema, that is no copy of this one.
+
+    Only looks.
+    """
+    read(engine, lambda connection: _is_ours(connection, identity))
+
+
+def _is_ours(connection: Connection, identity: str) -> bool:
+    """Is there a copy of this mirror already? False for a database with nothing in it.
+
+    Raises UsageError for any other mirror.
+    """
+    if not _holds_something(connection):
+        return False
+    places = copies.places(connection)
+    if not places:
+        raise UsageError(_FULL)
+    if any(place.origin != identity for place in places.values()):
+        raise UsageError(f"{_FULL}. It was copied from another mirror than this")
+    return True
+
+
 def _holds_something(connection: Connection) -> bool:
+    there = set(inspect(connection).get_table_names())  # an older schema has not all of them
     return any(
-        connection.execute(select(one.table.primary_key.columns[0]).limit(1)).first() is not None
+        connection.execute(select(literal(1)).select_from(one.table).limit(1)).first() is not None
         for one in shapes()
-        if one.name not in BOOK
+        if one.name in there - BOOK
     )
 
 

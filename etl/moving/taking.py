@@ -7,7 +7,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from sqlalchemy import Engine
@@ -33,6 +33,27 @@ class _Line(msgspec.Struct):
     row: dict[str, Any]
 
 
+class _Head(msgspec.Struct):
+    """What a manifest says in every version."""
+
+    version: str
+    schema_revision: str
+    format_version: int
+
+
+class _Table(msgspec.Struct):
+    name: str
+    rows: Annotated[int, msgspec.Meta(ge=0)]
+    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+
+
+class _Body(msgspec.Struct):
+    """What this version's manifests say of the mirror."""
+
+    mirror: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    tables: list[_Table]
+
+
 _decode = msgspec.json.Decoder(_Line).decode
 
 
@@ -50,7 +71,10 @@ def take(engine: Engine, directory: Path, progress: Progress, *, wait: float = 0
 
 
 class Export:
-    """A directory of files, as `etl.moving.copying` takes a mirror from it."""
+    """A directory of files, as `etl.moving.copying` takes a mirror from it.
+
+    Raises UsageError for one without a manifest that this version reads, or without a table's file.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -59,6 +83,8 @@ class Export:
         self._tables = {one["name"]: one for one in self._manifest["tables"]}
         #: Files that are the same hold the same.
         self.state: str = self._manifest["digest"]
+        for shape in shapes():
+            _require_file(directory / file_of(shape))
 
     def is_as(self, state: str) -> bool:
         """Are these the files that were read then?"""
@@ -133,6 +159,13 @@ class Export:
             raise UsageError(f"{path}: {error.strerror or error}") from None
 
 
+def _require_file(path: Path) -> None:
+    try:
+        path.stat()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
+
+
 def _row(shape: Shape, line: bytes, place: str) -> Row:
     try:
         said = _decode(line)
@@ -161,7 +194,7 @@ def _manifest(directory: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no JSON: {error}") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise UsageError(f"{path} is no manifest of a ledger export")
@@ -172,14 +205,22 @@ def _manifest(directory: Path) -> dict[str, Any]:
 
 
 def _require_readable(path: Path, found: dict[str, Any]) -> None:
-    revision = found["schema_revision"]
-    if found["format_version"] != FORMAT_VERSION or revision != migrate.head():
-        raise UsageError(
-            f"{path} is of ftmirror {found['version']}, schema {revision}; this version "
-            f"reads schema {migrate.head()}. Import it with that version, then run "
-            "`ftmirror db upgrade` with the newer one"
-        )
-    names = {one["name"] for one in found["tables"]}
+    try:
+        head = msgspec.convert(found, _Head)
+        _require_this_version(path, head)
+        body = msgspec.convert(found, _Body)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path} is no manifest of a ledger export: {error}") from None
+    names = {one.name for one in body.tables}
     lacking = [shape.name for shape in shapes() if shape.name not in names]
     if lacking:
         raise UsageError(f"{path} does not name the tables {', '.join(lacking)}")
+
+
+def _require_this_version(path: Path, head: _Head) -> None:
+    if head.format_version != FORMAT_VERSION or head.schema_revision != migrate.head():
+        raise UsageError(
+            f"{path} is of ftmirror {head.version}, schema {head.schema_revision}; this version "
+            f"reads schema {migrate.head()}. Import it with that version, then run "
+            "`ftmirror db upgrade` with the newer one"
+        )

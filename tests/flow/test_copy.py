@@ -25,7 +25,7 @@ from etl.db.engine import open_engine
 from etl.db.tables import drift, leases, metadata, quarantine, replays, sent_alerts, sync_runs
 from etl.errors import LeaseLost, SchemaOutOfDate, StoreError, UsageError
 from etl.moving import reading, values
-from etl.moving.copying import Moved, copy
+from etl.moving.copying import Moved, as_it_stands, copy
 from etl.replay import replay
 from etl.resources import discover
 from etl.settings import Secret
@@ -402,6 +402,77 @@ def test_a_copy_is_brought_in_step_again_and_only_what_differs_is_written(
 
 
 @servers_when_long
+def test_a_whole_copy_stays_one_until_a_later_one_that_is_cut_changed_a_row(
+    original: Engine, fresh: Make, empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = original
+    to = opened(empty_database)
+    carried(engine, to)
+    end = {row["finished_at"] for row in rows(to, "copies")}
+    with lease.hold(engine, "somebody"):
+        pass
+    cut_after(engine, to, 7)
+    assert {row["finished_at"] for row in rows(to, "copies")} == end
+    assert copies.unfinished(to) == 0
+    assert 0 < len([row for row in rows(to, "copies") if row["last_key"]]) < len(values.shapes())
+
+    jobs = metadata.tables["jobs"]
+    with engine.begin() as connection:
+        connection.execute(update(jobs).values(seed=5).where(jobs.c.id == "ftjob-awkward"))
+    with lease.hold(engine, "somebody"):
+        pass
+    before = contents(to, {"copies"})
+    with monkeypatch.context() as patch:
+
+        def cut(*_: object) -> None:
+            raise Cut
+
+        patch.setattr(copies, "take_back", cut)
+        with pytest.raises(Cut):
+            copy(engine, to, nothing)
+    assert contents(to, {"copies"}) == before  # the row and the word are one transaction
+    assert copies.unfinished(to) == 0
+
+    def after_jobs(table: str, *_: object) -> None:
+        if [row["seed"] for row in rows(to, "jobs") if row["id"] == "ftjob-awkward"] == [5]:
+            raise Cut
+
+    with pytest.raises(Cut):
+        copy(engine, to, after_jobs)
+    assert copies.unfinished(to) == len(values.shapes())
+    assert carried(engine, to).went_on
+    assert same(engine, to)
+
+
+@servers_when_long
+def test_a_cut_copy_whose_original_is_gone_is_made_a_mirror_as_it_stands(
+    original: Engine, fresh: Make, empty_database: str, api: Simulator
+) -> None:
+    engine = original
+    to = opened(empty_database)
+
+    def at_events(table: str, *_: object) -> None:
+        if table == "job_events":
+            raise Cut
+
+    with pytest.raises(Cut):
+        copy(engine, to, at_events)
+    with pytest.raises(UsageError, match="`ftmirror copy --as-it-stands` makes a mirror"):
+        copies.require_whole(to)
+    names = [one.name for one in values.shapes()]
+    moved = as_it_stands(to, nothing)
+    assert moved.different == names[names.index("job_events") :]
+    assert "drift" not in moved.different
+    assert moved.as_json()["status"] == "partial"
+    assert moved.tables["job_events"].rows == len(rows(to, "job_events")) == 50
+    copies.require_whole(to)
+    with pytest.raises(UsageError, match="this mirror is no copy that was cut"):
+        as_it_stands(to, nothing)
+    assert carried(engine, to).went_on  # the original came back
+    assert same(engine, to)
+
+
+@servers_when_long
 def test_whoever_wrote_there_meanwhile_is_found_by_table_and_mended_by_the_same_command(
     original: Engine, fresh: Make, empty_database: str, api: Simulator, tmp_path: Path
 ) -> None:
@@ -500,6 +571,8 @@ def test_an_older_schema_is_to_be_upgraded_first_and_left_as_it_is(
         connection.execute(insert(sync_runs).values(line))
     with pytest.raises(UsageError, match="holds a mirror already"):
         copy(engine, old, nothing)
+    assert migrate.current(old) == "0005"
+    assert len(rows(old, "sync_runs")) == 1
 
 
 def test_the_same_database_is_refused_however_it_is_spelt(

@@ -161,6 +161,23 @@ def of_another_schema(export: Path) -> None:
     path.write_text(json.dumps(manifest))
 
 
+def says(name: str, value: object) -> Callable[[Path], None]:
+    """A manifest that says something else, and has the digest for it."""
+
+    def spoil(export: Path) -> None:
+        path = export / "manifest.json"
+        manifest = json.loads(path.read_text())
+        manifest[name] = value
+        manifest["digest"] = files.digest_of(manifest)
+        path.write_text(json.dumps(manifest))
+
+    return spoil
+
+
+def without_end(export: Path) -> None:
+    (export / "manifest.json").write_text("[" * 100_000)
+
+
 def no_export(export: Path) -> None:
     (export / "manifest.json").unlink()
 
@@ -177,6 +194,18 @@ def no_export(export: Path) -> None:
         (without_a_file, r"records\.jsonl\.gz: No such file"),
         (with_another_count, r"manifest\.json is not what was written there"),
         (of_another_schema, r"schema 0007; this version reads schema 0006"),
+        (
+            says("tables", 7),
+            r"no manifest of a ledger export: Expected `array`, got `int` .*tables",
+        ),
+        (says("tables", [["jobs"]]), r"Expected `object`, got `array` - at `\$\.tables\[0\]`"),
+        (says("tables", [{"name": "jobs", "rows": -1}]), r"Expected `int` >= 0"),
+        (says("tables", [{"name": "jobs", "rows": 1, "digest": "x"}]), r"matching regex"),
+        (says("tables", []), r"does not name the tables .*jobs"),
+        (says("mirror", None), r"Expected `str`, got `null` - at `\$\.mirror`"),
+        (says("version", {}), r"Expected `str`, got `object` - at `\$\.version`"),
+        (says("format_version", "1"), r"Expected `int`, got `str` - at `\$\.format_version`"),
+        (without_end, r"manifest\.json is no JSON: "),
         (no_export, r"holds no manifest\.json, so it is no ledger export"),
     ],
 )
