@@ -27,7 +27,7 @@ FOUND_SOMETHING = 5
         ),
         "revoke-reader": (
             "etl.cli.granting:revoke_reader",
-            "Take back what `grant-reader` gave.",
+            "Take the views back that `grant-reader` let a role read.",
         ),
     },
     epilog=epilog("ftmirror db upgrade --database-url postgresql://ftmirror@db/ftmirror"),
