@@ -15,10 +15,12 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 import etl
 from etl.errors import EtlError, UsageError
@@ -27,15 +29,38 @@ MANIFEST = "manifest.json"
 #: How a manifest of ours says whose it is.
 MADE_BY = "ftmirror export"
 _PART, _OLD = ".part", ".old"
+#: The format that may be the only copy of what it holds.
+LEDGER = "ledger"
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class _File(msgspec.Struct):
+    path: str
+    bytes: int
+    sha256: str
+
+
+class _Table(msgspec.Struct):
+    name: str
+    files: list[_File]
+
+
+class _Manifest(msgspec.Struct):
+    """What must be known of a former export before anything takes its place."""
+
+    made_by: str
+    format: str
+    taken_at: str
+    tables: list[_Table]
 
 
 @contextmanager
 def made(wanted: Path) -> Iterator[Path]:
     """A hidden directory to write into; it becomes the wanted one when the block ends well.
 
-    Raises UsageError where something else is in that place, EtlError where it cannot be written.
+    Its manifest must have been saved by then. Raises UsageError where something else is in that
+    place, or a former export that this one must not replace; EtlError where it cannot be written.
     """
     with _plain_errors(wanted):
         target = _target(wanted)
@@ -65,10 +90,10 @@ def head(form: str, revision: str, since: datetime | None = None) -> dict[str, A
 def described(into: Path, path: str, rows: int) -> dict[str, Any]:
     """A file as a manifest names it, when it is on the disk for good."""
     with (into / path).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
         size = os.fstat(file.fileno()).st_size
-    return {"path": path, "rows": rows, "bytes": size, "sha256": digest}
+    _sync((into / path).parent)
+    return {"path": path, "rows": rows, "bytes": size, "sha256": _digest(into / path)}
 
 
 def save(into: Path, manifest: Mapping[str, Any]) -> None:
@@ -97,8 +122,12 @@ def _plain_errors(directory: Path) -> Iterator[None]:
         ) from None
 
 
-def check(target: Path) -> None:
-    """Raise UsageError unless the place is free, an empty directory, or a former export."""
+def check(target: Path, new: Mapping[str, Any] | None = None) -> None:
+    """Raise UsageError unless the place is free, an empty directory, or a former export.
+
+    `new` is the manifest of what would replace that: it must be of the same format and hold all its
+    tables. A ledger is never replaced: it may be the only copy of what it holds.
+    """
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise UsageError(f"{target} is no directory; name another")
     if not target.exists():
@@ -109,7 +138,7 @@ def check(target: Path) -> None:
             f"{target} is {what}, which no export can take the place of; name a directory in it"
         )
     if any(target.iterdir()):
-        _check_former(target)
+        _check_former(target, new)
 
 
 def _target(wanted: Path) -> Path:
@@ -120,18 +149,46 @@ def _target(wanted: Path) -> Path:
     return target
 
 
-def _check_former(target: Path) -> None:
-    """A former export is replaced, but nothing that somebody put beside its files."""
+def _check_former(target: Path, new: Mapping[str, Any] | None) -> None:
+    """A former export is replaced, but nothing that somebody put beside its files or into them."""
     advice = "name another directory, or empty this one"
-    manifest: Any = None
-    with suppress(OSError, ValueError):
-        manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
-    if not isinstance(manifest, dict) or manifest.get("made_by") != MADE_BY:
+    former = _former(target)
+    if former is None:
         raise UsageError(f"{target} is not empty, and no former export; {advice}")
-    own = {MANIFEST, *(file["path"] for one in manifest["tables"] for file in one["files"])}
+    if former.format == LEDGER:
+        raise UsageError(
+            f"{target} holds a ledger of {former.taken_at}, which nothing replaces; {advice}"
+        )
+    own = {file.path: file for table in former.tables for file in table.files}
     for path in sorted(target.rglob("*")):
-        if not path.is_dir() and path.relative_to(target).as_posix() not in own:
+        name = path.relative_to(target).as_posix()
+        if path.is_dir() or name == MANIFEST:
+            continue
+        if name not in own:
             raise UsageError(f"{path} is not of the former export in {target}; {advice}")
+        if path.stat().st_size != own[name].bytes or _digest(path) != own[name].sha256:
+            raise UsageError(f"{path} was changed since it was exported; {advice}")
+    if new is None:
+        return
+    if new["format"] != former.format:
+        raise UsageError(f"{target} holds an export as {former.format}; {advice}")
+    missing = {one.name for one in former.tables} - {one["name"] for one in new["tables"]}
+    if missing:
+        raise UsageError(f"{target} holds an export with more tables, as {min(missing)}; {advice}")
+
+
+def _former(target: Path) -> _Manifest | None:
+    """The manifest of a former export; None for what is none."""
+    try:
+        found = msgspec.json.decode((target / MANIFEST).read_bytes(), type=_Manifest)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return found if found.made_by == MADE_BY else None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hidden(target: Path) -> tuple[Path, int]:
@@ -182,7 +239,8 @@ def _glob(text: str) -> str:
 
 def _put(part: Path, target: Path) -> None:
     """Let the finished directory take the place of the target."""
-    check(target)  # once more: it may have been filled meanwhile
+    # Once more: it may have been filled meanwhile, and only now is it known what would replace it.
+    check(target, json.loads((part / MANIFEST).read_bytes()))
     if target.exists():
         part.chmod(target.stat().st_mode & 0o777)
     if not (target.exists() and any(target.iterdir())):

@@ -151,10 +151,37 @@ def test_a_format_without_its_package_says_how_to_get_it(
 
 
 def test_a_former_export_is_replaced_whole(call: Call) -> None:
-    call("--format", "parquet", "out")
-    call("--format", "csv", "--table", "jobs", "out")
-    assert sorted(path.name for path in Path("out").iterdir()) == ["jobs.csv", "manifest.json"]
+    assert call("--format", "csv", "--table", "jobs", "out").code == 0
+    assert call("--format", "csv", "--table", "jobs", "--table", "files", "out").code == 0
+    names = sorted(path.name for path in Path("out").iterdir())
+    assert names == ["files.csv", "jobs.csv", "manifest.json"]
     assert hidden(Path()) == []
+
+
+def test_an_export_that_would_lose_something_by_it_is_not_replaced(call: Call) -> None:
+    assert call("--format", "csv", "--table", "jobs", "--table", "files", "out").code == 0
+    assert call("--format", "ledger", "kept").code == 0
+    Path("odd").mkdir()
+    Path("odd/manifest.json").write_text('{"made_by": "ftmirror export"}')
+
+    def refused(*words: str) -> str:
+        done = call(*words)
+        assert done.code == 2
+        return done.err
+
+    assert "holds an export with more tables, as files" in refused(
+        "--format", "csv", "--table", "jobs", "out"
+    )
+    both = ("--table", "jobs", "--table", "files")
+    assert "holds an export as csv" in refused("--format", "jsonl", *both, "out")
+    for form in ("ledger", "csv"):
+        assert "which nothing replaces" in refused("--format", form, "kept")
+    assert "odd is not empty, and no former export" in refused("--format", "csv", "odd")
+    with Path("out/jobs.csv").open("a") as file:
+        file.write("\n")
+    assert "out/jobs.csv was changed since it was exported" in refused(
+        "--format", "csv", *both, "out"
+    )
 
 
 def test_nothing_else_is_ever_replaced(call: Call) -> None:

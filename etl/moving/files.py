@@ -25,7 +25,7 @@ from etl.moving.reading import Progress, Snapshot, identity, snapshot
 from etl.moving.values import Row, Shape, Sum, row_digest, shapes
 
 #: What a manifest says of itself, and which shape of files this version writes and reads.
-FORMAT, FORMAT_VERSION = "ledger", 1
+FORMAT, FORMAT_VERSION = folder.LEDGER, 1
 #: Hexadecimal digits of a row's digest that stand in its line: enough to find one that was edited.
 LINE_DIGEST = 16
 #: More makes the files a tenth smaller, and takes twice as long.
