@@ -73,7 +73,8 @@ def export(
     """Write files that others load.
 
     All of one moment, and DIR appears when all is written. A former export of the same format and
-    no other tables is replaced, a ledger never. Only its owner may read it, unless it was there already and others may.
+    no other tables is replaced, a ledger never. Only its owner may read it, unless it was there
+    already and others may.
     """
     from etl.db import prices
     from etl.export import exporting
