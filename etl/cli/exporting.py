@@ -72,8 +72,9 @@ def export(
 ) -> None:
     """Write files that others load.
 
-    All of one moment, and DIR appears when all is written. It is replaced if it is a former export.
-    Only its owner may read it, unless it was there already and others may.
+    All of one moment, and DIR appears when all is written. A former export of the same format and
+    no other tables is replaced, a ledger never. Only its owner may read it, unless it was there
+    already and others may.
     """
     from etl.db import prices
     from etl.export import exporting
@@ -115,6 +116,8 @@ def _show(manifest: Mapping[str, Any], directory: Path) -> None:
 
 def _tell(manifest: Mapping[str, Any]) -> None:
     """What the files do not say."""
+    from etl.moving.values import BOOK
+
     left_out = manifest.get("left_out_jobs")
     if left_out:
         said = {**REASONS, **_REASONS}
@@ -125,6 +128,6 @@ def _tell(manifest: Mapping[str, Any]) -> None:
             f"{sum(left_out.values()):,}",
             ", ".join(words),
         )
-    if not any(one["rows"] for one in manifest["tables"] if one["name"] != "prices"):
+    if not any(one["rows"] for one in manifest["tables"] if one["name"] not in BOOK):
         what = "since then" if manifest["since"] else "yet; `ftmirror sync` brings it"
         log.warning("there is nothing to export %s: the files hold no rows", what)

@@ -234,10 +234,13 @@ class _Moment(ParamType):
         if re.match(r"[0-9]+-", value):
             day = DATE.convert(value, param, ctx)
             return dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC)
+        from etl.settings import duration
+
         try:
-            return dt.datetime.now(dt.UTC) - dt.timedelta(
-                seconds=DURATION.convert(value, param, ctx)
-            )
+            return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=duration(value))
+        except ValueError as error:
+            dates = "a date is written YYYY-MM-DD, as 2026-01-31"
+            self.fail(f"{value!r}: {dates}; {error}", param, ctx)
         except OverflowError:
             self.fail(f"{value!r}: that is before all calendars", param, ctx)
 

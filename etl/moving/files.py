@@ -25,7 +25,7 @@ from etl.moving.reading import Progress, Snapshot, identity, snapshot
 from etl.moving.values import Row, Shape, Sum, row_digest, shapes
 
 #: What a manifest says of itself, and which shape of files this version writes and reads.
-FORMAT, FORMAT_VERSION = "ledger", 1
+FORMAT, FORMAT_VERSION = folder.LEDGER, 1
 #: Hexadecimal digits of a row's digest that stand in its line: enough to find one that was edited.
 LINE_DIGEST = 16
 #: More makes the files a tenth smaller, and takes twice as long.
@@ -41,12 +41,12 @@ def write(engine: Engine, directory: Path, *, progress: Progress) -> dict[str, A
     of it is written, and not before. `progress` is called with a table's name, how many of its rows
     are written, and how many it has.
 
-    Raises UsageError where something else is in the directory, SchemaOutOfDate, StoreError, and
-    EtlError where the disk does not take it.
+    Raises UsageError where anything is in the directory, SchemaOutOfDate, StoreError, and EtlError
+    where the disk does not take it.
     """
     migrate.require_current(engine)
     copies.require_whole(engine)
-    with folder.made(directory) as into, snapshot(engine) as mirror:
+    with folder.made(directory, FORMAT) as into, snapshot(engine) as mirror:
         manifest: dict[str, Any] = {
             **folder.head(FORMAT, migrate.head()),
             "format_version": FORMAT_VERSION,
