@@ -420,3 +420,14 @@ def test_every_directory_is_on_the_disk_before_it_takes_its_place(
     months = [path.name for path in Path("out/jobs").iterdir()]
     assert months
     assert {str(new), f"{new}/jobs", *(f"{new}/jobs/{month}" for month in months)} <= set(synced)
+
+
+def test_a_reader_that_went_away_is_told_as_other_tools_tell_it(mirror: Engine) -> None:
+    for words in (("--format", "csv", "--table", "jobs", "out"), ("--help",)):
+        process = started(*words)
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        assert process.communicate(timeout=60)[1] == ""
+        assert process.returncode == 141
+    assert Path("out/jobs.csv").exists()

@@ -49,6 +49,10 @@ class Interrupted(Exception):
     """A command was told to stop; the interrupt itself is the first argument."""
 
 
+class Unread(Exception):
+    """Who read stdout went away; click would make exit code 1 of the error itself."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What the common options said, wherever they stood."""
