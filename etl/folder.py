@@ -1,8 +1,8 @@
 """A directory of files with a manifest, which appears whole or not at all.
 
-Everything is written into a hidden directory beside the wanted one, which takes its place in the
-end. Whoever is killed leaves the hidden one behind; the next export takes it away, which it knows
-to be dead by its lock.
+Everything is written into a hidden directory beside the wanted one, and takes its place in the end.
+Who writes there holds the lock of the hidden one, so there is one at a time. Whoever is killed
+leaves it behind; the next export to the same place knows by the lock that nobody is in it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import json
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,12 @@ from etl.errors import EtlError, UsageError
 MANIFEST = "manifest.json"
 #: How a manifest of ours says whose it is.
 MADE_BY = "ftmirror export"
-_PART, _OLD = ".part", ".old"
 #: The format that may be the only copy of what it holds.
 LEDGER = "ledger"
+#: Within the hidden directory: what is being written, and what it takes the place of.
+_NEW, _OLD = "new", "old"
+#: Names of tables in an error; of more, how many.
+_NAMED = 3
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -55,24 +57,39 @@ class _Manifest(msgspec.Struct):
     tables: list[_Table]
 
 
+_manifest = msgspec.json.Decoder(_Manifest).decode
+
+
 @contextmanager
-def made(wanted: Path) -> Iterator[Path]:
+def made(wanted: Path, form: str) -> Iterator[Path]:
     """A hidden directory to write into; it becomes the wanted one when the block ends well.
 
     Its manifest must have been saved by then. Raises UsageError where something else is in that
-    place, or a former export that this one must not replace; EtlError where it cannot be written.
+    place, or a former export that one of this format must not replace; EtlError where it cannot be
+    written, or another export is writing there.
     """
     with _plain_errors(wanted):
         target = _target(wanted)
-        _tidy(target)
-        check(target)
-        part, lock = _hidden(target)
-        try:
-            yield part
-            _put(part, target)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-            os.close(lock)
+        with _room(target) as room:
+            check(target, form)
+            new = room / _NEW
+            new.mkdir(mode=0o700)
+            yield new
+            _put(room, target, form)
+
+
+def require_tables(wanted: Path, names: Collection[str]) -> None:
+    """Raise UsageError where a former export there has a table that the new one would not have."""
+    target = wanted.resolve()
+    former = _former(target)
+    missing = sorted({one.name for one in former.tables} - {*names}) if former else []
+    if missing:
+        more = len(missing) - _NAMED
+        said = ", ".join(missing[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+        raise UsageError(
+            f"{target} holds an export with tables that this one would not have: {said}; name "
+            "another directory, or remove it first"
+        )
 
 
 def head(form: str, revision: str, since: datetime | None = None) -> dict[str, Any]:
@@ -90,10 +107,10 @@ def head(form: str, revision: str, since: datetime | None = None) -> dict[str, A
 def described(into: Path, path: str, rows: int) -> dict[str, Any]:
     """A file as a manifest names it, when it is on the disk for good."""
     with (into / path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
         size = os.fstat(file.fileno()).st_size
-    _sync((into / path).parent)
-    return {"path": path, "rows": rows, "bytes": size, "sha256": _digest(into / path)}
+    return {"path": path, "rows": rows, "bytes": size, "sha256": digest}
 
 
 def save(into: Path, manifest: Mapping[str, Any]) -> None:
@@ -122,12 +139,8 @@ def _plain_errors(directory: Path) -> Iterator[None]:
         ) from None
 
 
-def check(target: Path, new: Mapping[str, Any] | None = None) -> None:
-    """Raise UsageError unless the place is free, an empty directory, or a former export.
-
-    `new` is the manifest of what would replace that: it must be of the same format and hold all its
-    tables. A ledger is never replaced: it may be the only copy of what it holds.
-    """
+def check(target: Path, form: str) -> None:
+    """Raise UsageError unless the place is free, empty, or a former export of this format."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise UsageError(f"{target} is no directory; name another")
     if not target.exists():
@@ -138,7 +151,7 @@ def check(target: Path, new: Mapping[str, Any] | None = None) -> None:
             f"{target} is {what}, which no export can take the place of; name a directory in it"
         )
     if any(target.iterdir()):
-        _check_former(target, new)
+        _check_former(target, form)
 
 
 def _target(wanted: Path) -> Path:
@@ -149,113 +162,130 @@ def _target(wanted: Path) -> Path:
     return target
 
 
-def _check_former(target: Path, new: Mapping[str, Any] | None) -> None:
-    """A former export is replaced, but nothing that somebody put beside its files or into them."""
-    advice = "name another directory, or empty this one"
+def _former(target: Path) -> _Manifest | None:
+    """What the manifest of a former export says; None where there is none that is whole."""
+    with suppress(OSError, ValueError, RecursionError, msgspec.MsgspecError):
+        manifest = _manifest((target / MANIFEST).read_bytes())
+        return manifest if manifest.made_by == MADE_BY else None
+    return None
+
+
+def _check_former(target: Path, form: str) -> None:
+    """A former export is replaced, but nothing that somebody put beside its files, or changed."""
     former = _former(target)
+    advice = "name another directory, or empty this one"
     if former is None:
         raise UsageError(f"{target} is not empty, and no former export; {advice}")
     if former.format == LEDGER:
         raise UsageError(
-            f"{target} holds a ledger of {former.taken_at}, which nothing replaces; {advice}"
+            f"{target} holds a ledger export of {former.taken_at}, which nothing replaces; name "
+            "another directory, or remove it first"
+        )
+    if former.format != form:
+        raise UsageError(
+            f"{target} holds an export of the format {former.format}, which one of the format "
+            f"{form} does not replace; name another directory, or remove it first"
         )
     own = {file.path: file for table in former.tables for file in table.files}
-    for path in sorted(target.rglob("*")):
-        name = path.relative_to(target).as_posix()
-        if path.is_dir() or name == MANIFEST:
-            continue
-        if name not in own:
+    found = {
+        path.relative_to(target).as_posix(): path
+        for path in sorted(target.rglob("*"))
+        if path.is_symlink() or not path.is_dir()
+    }
+    for name, path in found.items():
+        if name != MANIFEST and name not in own:
             raise UsageError(f"{path} is not of the former export in {target}; {advice}")
-        if path.stat().st_size != own[name].bytes or _digest(path) != own[name].sha256:
-            raise UsageError(f"{path} was changed since it was exported; {advice}")
-    if new is None:
-        return
-    if new["format"] != former.format:
-        raise UsageError(f"{target} holds an export as {former.format}; {advice}")
-    missing = {one.name for one in former.tables} - {one["name"] for one in new["tables"]}
-    if missing:
-        raise UsageError(f"{target} holds an export with more tables, as {min(missing)}; {advice}")
+    for name, file in own.items():
+        # Only what was found is opened: a manifest can name any path of the machine.
+        if name not in found or not _is_as_written(found[name], file):
+            raise UsageError(
+                f"{target / name} was changed since it was exported; name another directory"
+            )
 
 
-def _former(target: Path) -> _Manifest | None:
-    """The manifest of a former export; None for what is none."""
+def _is_as_written(path: Path, file: _File) -> bool:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != file.bytes:
+        return False
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
+
+
+@contextmanager
+def _room(target: Path) -> Iterator[Path]:
+    """The hidden directory beside the target, which nobody else works in meanwhile."""
+    room = target.parent / f".{target.name}.ftmirror-part"
+    lock = _locked(room, target)
     try:
-        found = msgspec.json.decode((target / MANIFEST).read_bytes(), type=_Manifest)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return found if found.made_by == MADE_BY else None
+        _tidy(room, target)
+        yield room
+    finally:
+        try:
+            _tidy(room, target)
+            with suppress(OSError):  # what else may be in it is not ours
+                room.rmdir()
+        finally:
+            os.close(lock)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _locked(room: Path, target: Path) -> int:
+    """The lock of the hidden directory, which is made where there is none: a file descriptor.
 
-
-def _hidden(target: Path) -> tuple[Path, int]:
-    """A new directory beside the target, and the lock that says that somebody works in it."""
+    Raises EtlError where another has it.
+    """
     while True:
-        made_at = tempfile.mkdtemp(prefix=_prefix(target), suffix=_PART, dir=target.parent)
-        lock = _locked(Path(made_at))
-        if lock is not None:
-            return Path(made_at), lock
-
-
-def _prefix(target: Path) -> str:
-    return f".{target.name}.ftmirror-"
-
-
-def _locked(path: Path) -> int | None:
-    """The lock of a directory, as a file descriptor; None where another has it, or it is gone."""
-    try:
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        return None
-    return lock
-
-
-def _tidy(target: Path) -> None:
-    """Take away what exports that were killed left behind; bring back what one had put aside."""
-    for path in target.parent.glob(f"{_glob(_prefix(target))}*"):
-        if path.suffix not in (_PART, _OLD):
+        is_ours = True
+        try:
+            room.mkdir(mode=0o700)
+        except FileExistsError:
+            is_ours = False
+        try:
+            lock = os.open(room, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:  # whose it was is done with it
             continue
-        lock = _locked(path)
-        if lock is None:
-            continue
-        if path.suffix == _OLD and not target.exists():
-            path.rename(target)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not is_ours and os.fstat(lock).st_uid != os.geteuid():
+                # Who owns it could change what is written in it.
+                raise EtlError(f"{room} belongs to another user; name another directory")
+            if os.path.samestat(os.fstat(lock), os.lstat(room)):
+                return lock
+        except BlockingIOError:
+            os.close(lock)
+            raise EtlError(
+                f"another export is writing to {target}; wait for it, or name another directory"
+            ) from None
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(lock)
+            raise
         os.close(lock)
 
 
-def _glob(text: str) -> str:
-    return "".join(f"[{one}]" if one in "*?[" else one for one in text)
+def _tidy(room: Path, target: Path) -> None:
+    """Take away what is in the hidden directory; bring back what was put aside for nothing."""
+    old = room / _OLD
+    if old.is_dir() and not target.exists():
+        old.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(room / _NEW, ignore_errors=True)
 
 
-def _put(part: Path, target: Path) -> None:
+def _put(room: Path, target: Path, form: str) -> None:
     """Let the finished directory take the place of the target."""
-    # Once more: it may have been filled meanwhile, and only now is it known what would replace it.
-    check(target, json.loads((part / MANIFEST).read_bytes()))
+    new, old = room / _NEW, room / _OLD
+    check(target, form)  # once more: it may have been filled meanwhile
+    finished = _former(new)
+    require_tables(target, {one.name for one in finished.tables} if finished else ())
+    for directory, _, _ in os.walk(new):
+        _sync(Path(directory))
     if target.exists():
-        part.chmod(target.stat().st_mode & 0o777)
-    if not (target.exists() and any(target.iterdir())):
-        part.rename(target)  # also over an empty one
-        _sync(target.parent)
-        return
-    aside = part.with_suffix(_OLD)
-    target.rename(aside)
-    try:
-        part.rename(target)
-    except BaseException:
-        aside.rename(target)
-        raise
+        new.chmod(target.stat().st_mode & 0o777)
+        if any(target.iterdir()):
+            # Whoever is stopped from here on leaves it to `_tidy` to bring the old one back.
+            target.rename(old)
+    new.rename(target)  # also over an empty one
     _sync(target.parent)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync(directory: Path) -> None:

@@ -36,6 +36,7 @@ is an error that names the nearest one.
 | 3 | partial: a record was newly quarantined, a source or resource failed, or the time limit came; the next run goes on. `copy --as-it-stands`: tables may lack rows |
 | 4 | another run holds the lease of this database; `--wait` waits for it |
 | 5 | a check found something: `verify`, `status --max-age`, `drift`, `prices check`, `spend --check`, `db check` |
+| 141 | who read the output went away, as `head` does; nothing is said of it, and what was done stays |
 | 130, 143 | interrupted by SIGINT or SIGTERM; what was written stays, nothing is lost |
 
 ## Environment

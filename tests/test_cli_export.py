@@ -24,6 +24,8 @@ from tests.reporting import fill
 
 #: Tables whose many rows take a while.
 MANY = ("--table", "jobs", "--table", "job_costs", "--table", "job_metadata")
+#: What another export must not lose.
+KEPT = ("jobs", "job_usage", "job_metadata")
 #: Room for the files on a machine where the test may not mount: bytes of the longest.
 _LONGEST_FILE = 4_000
 
@@ -47,6 +49,10 @@ def call(mirror: Engine, capsys: pytest.CaptureFixture[str]) -> Call:
 
 def hidden(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def names(folder: str) -> list[str]:
+    return sorted(path.name for path in Path(folder).iterdir())
 
 
 # What it says
@@ -91,6 +97,14 @@ def test_an_empty_mirror_says_nothing_yet(tmp_path: Path, call: Call, mirror: En
     assert Path("out/jobs.csv").read_text().startswith("id,source,provider,")
 
 
+def test_an_empty_ledger_says_nothing_yet(call: Call) -> None:
+    """Beside the prices there are patterns, which come with this program as well."""
+    make_schema("sqlite:///empty.db").dispose()
+    done = call("--format", "ledger", "--database-url", "sqlite:///empty.db", "out")
+    assert "there is nothing to export yet" in done.err
+    assert call("--format", "ledger", "full").err == ""
+
+
 def test_only_its_owner_may_read_it_unless_others_could(call: Call) -> None:
     call("--format", "csv", "--table", "jobs", "out")
     assert Path("out").stat().st_mode & 0o777 == 0o700
@@ -113,6 +127,10 @@ def test_only_its_owner_may_read_it_unless_others_could(call: Call) -> None:
         (["--table", "jobs", "--table", "jobs:id"], "jobs is asked for twice"),
         (["--table", "records"], "records is part of the ledger, which --format ledger exports"),
         (["--since", "2025-02-30"], "there is no such day"),
+        (
+            ["--since", "yesterday"],
+            "'yesterday': a date is written YYYY-MM-DD, as 2026-01-31; a duration is a number and",
+        ),
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is(
@@ -150,37 +168,85 @@ def test_a_format_without_its_package_says_how_to_get_it(
 # Where it goes
 
 
-def test_a_former_export_is_replaced_whole(call: Call) -> None:
-    assert call("--format", "csv", "--table", "jobs", "out").code == 0
-    assert call("--format", "csv", "--table", "jobs", "--table", "files", "out").code == 0
-    names = sorted(path.name for path in Path("out").iterdir())
-    assert names == ["files.csv", "jobs.csv", "manifest.json"]
+def test_a_former_export_is_replaced_whole(call: Call, mirror: Engine) -> None:
+    call("--format", "csv", "--table", "jobs", "out")
+    exporting.more(mirror, 0, 1)
+    assert call("--format", "csv", "--table", "jobs", "--table", "job_usage", "out").code == 0
+    assert names("out") == ["job_usage.csv", "jobs.csv", "manifest.json"]
+    assert Path("out/jobs.csv").read_text().count("ftjob-") == 7
     assert hidden(Path()) == []
 
 
-def test_an_export_that_would_lose_something_by_it_is_not_replaced(call: Call) -> None:
-    assert call("--format", "csv", "--table", "jobs", "--table", "files", "out").code == 0
-    assert call("--format", "ledger", "kept").code == 0
-    Path("odd").mkdir()
-    Path("odd/manifest.json").write_text('{"made_by": "ftmirror export"}')
-
-    def refused(*words: str) -> str:
-        done = call(*words)
-        assert done.code == 2
-        return done.err
-
-    assert "holds an export with more tables, as files" in refused(
-        "--format", "csv", "--table", "jobs", "out"
+@pytest.mark.parametrize("form", ["ledger", "csv"])
+def test_a_ledger_is_never_replaced(call: Call, form: str) -> None:
+    taken_at = json.loads(call("--format", "ledger", "--json", "out").out)["taken_at"]
+    before = names("out")
+    make_schema("sqlite:///empty.db").dispose()
+    done = call("--format", form, "--database-url", "sqlite:///empty.db", "out")
+    assert done.code == 2
+    assert done.err == (
+        f"error: {Path('out').resolve()} holds a ledger export of {taken_at}, which nothing "
+        "replaces; name another directory, or remove it first\n"
     )
-    both = ("--table", "jobs", "--table", "files")
-    assert "holds an export as csv" in refused("--format", "jsonl", *both, "out")
-    for form in ("ledger", "csv"):
-        assert "which nothing replaces" in refused("--format", form, "kept")
-    assert "odd is not empty, and no former export" in refused("--format", "csv", "odd")
-    with Path("out/jobs.csv").open("a") as file:
-        file.write("\n")
-    assert "out/jobs.csv was changed since it was exported" in refused(
-        "--format", "csv", *both, "out"
+    assert names("out") == before
+    assert hidden(Path()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["csv", "--table", "jobs", "--table", "job_usage", "--table", "job_metadata"],
+            "holds an export of the format jsonl, which one of the format csv does not replace;",
+        ),
+        (
+            ["jsonl", "--table", "prices"],
+            "tables that this one would not have: job_metadata, job_usage, jobs; name another",
+        ),
+    ],
+)
+def test_what_holds_more_or_is_of_another_format_stays(
+    call: Call, words: list[str], said: str
+) -> None:
+    call("--format", "jsonl", *(f"--table={name}" for name in KEPT), "out")
+    before = names("out")
+    done = call("--format", *words, "out")
+    assert (done.code, said in done.err) == (2, True), done.err
+    assert names("out") == before
+
+
+def test_what_was_changed_since_stays(call: Call) -> None:
+    call("--format", "csv", "--table", "jobs", "out")
+    file = Path("out/jobs.csv").resolve()
+    text = file.read_text()
+    for change in (lambda: file.write_text(text.replace("gpt", "cpt")), file.unlink):
+        change()
+        done = call("--format", "csv", "out")
+        assert (done.code, done.err) == (
+            2,
+            f"error: {file} was changed since it was exported; name another directory\n",
+        )
+    assert names("out") == ["manifest.json"]
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        '{"made_by": "ftmirror export"}',
+        '{"made_by": "ftmirror export", "format": "csv", "taken_at": "", "tables": [{"name": 1}]}',
+        '{"made_by": "another", "format": "csv", "taken_at": "", "tables": []}',
+        "[" * 100_000,
+        "\udcff",
+    ],
+)
+def test_a_damaged_manifest_is_of_no_former_export(call: Call, manifest: str) -> None:
+    Path("out").mkdir()
+    Path("out/manifest.json").write_text(manifest, errors="surrogateescape")
+    done = call("--format", "csv", "out")
+    assert done.code == 2
+    assert done.err == (
+        f"error: {Path('out').resolve()} is not empty, and no former export; name another "
+        "directory, or empty this one\n"
     )
 
 
@@ -272,7 +338,7 @@ def test_who_is_stopped_leaves_no_half_export(
     process = started("--format", "csv", *MANY, "out")
     deadline = time.monotonic() + 60
     # Once it writes: its hidden directory holds a file.
-    while not any(Path().glob(".out.ftmirror-*/*.csv")):
+    while not any(Path().glob(".out.ftmirror-part/new/*.csv")):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -286,28 +352,82 @@ def test_who_is_stopped_leaves_no_half_export(
     assert hidden(Path()) == []
 
 
-@pytest.mark.long
-def test_a_live_export_is_not_taken_for_a_dead_one(mirror: Engine, call: Call) -> None:
+def test_two_cannot_write_to_one_directory(mirror: Engine, call: Call) -> None:
     exporting.more(mirror, 0, 10_000)
     process = started("--format", "csv", *MANY, "out")
-    while not any(Path().glob(".out.ftmirror-*/*.csv")):
+    while not any(Path().glob(".out.ftmirror-part/new/*.csv")):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.005)
     process.send_signal(signal.SIGSTOP)
-    assert call("--format", "jsonl", "--table", "jobs", "out").code == 0
-    assert len(hidden(Path())) == 1
-    process.send_signal(signal.SIGCONT)
+    try:
+        done = call("--format", "csv", "--table", "jobs", "out")
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert done.code == 1
+    assert done.err == (
+        f"error: another export is writing to {Path('out').resolve()}; wait for it, or name "
+        "another directory\n"
+    )
     process.communicate(timeout=120)
-    assert process.returncode == 0  # the last one to end stays
-    assert Path("out/jobs.csv").exists()
+    assert process.returncode == 0
+    assert names("out") == ["job_costs.csv", "job_metadata.csv", "jobs.csv", "manifest.json"]
     assert hidden(Path()) == []
 
 
 def test_what_was_put_aside_by_a_dead_export_comes_back(call: Call) -> None:
     """Killed between the two renames: the former export has no name any more, and no successor."""
     call("--format", "csv", "--table", "jobs", "out")
-    Path("out").rename(".out.ftmirror-abc.old")
+    Path(".out.ftmirror-part").mkdir()
+    Path("out").rename(".out.ftmirror-part/old")
     done = call("--format", "csv", "--table", "no_such", "out")
     assert done.code == 2
     assert Path("out/jobs.csv").exists()
     assert hidden(Path()) == []
+
+
+def test_the_former_export_comes_back_when_the_new_one_cannot_take_its_place(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("--format", "csv", "--table", "jobs", "out")
+    before = Path("out/manifest.json").stat().st_ino
+    rename = Path.rename
+
+    def refused(path: Path, target: Path) -> Path:
+        if path.name == "new":
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    done = call("--format", "csv", "--table", "jobs", "out")
+    assert (done.code, "could not be written: Input/output error" in done.err) == (1, True)
+    assert Path("out/manifest.json").stat().st_ino == before
+    assert hidden(Path()) == []
+
+
+def test_every_directory_is_on_the_disk_before_it_takes_its_place(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    assert call("--format", "parquet", "--table", "jobs", "out").code == 0
+    new = Path(".out.ftmirror-part/new").resolve()
+    months = [path.name for path in Path("out/jobs").iterdir()]
+    assert months
+    assert {str(new), f"{new}/jobs", *(f"{new}/jobs/{month}" for month in months)} <= set(synced)
+
+
+def test_a_reader_that_went_away_is_told_as_other_tools_tell_it(mirror: Engine) -> None:
+    for words in (("--format", "csv", "--table", "jobs", "out"), ("--help",)):
+        process = started(*words)
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        assert process.communicate(timeout=60)[1] == ""
+        assert process.returncode == 141
+    assert Path("out/jobs.csv").exists()

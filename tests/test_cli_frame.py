@@ -531,7 +531,7 @@ def test_a_reader_that_leaves_is_no_reason_to_complain() -> None:
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(timeout=30) == 1
+    assert process.wait(timeout=30) == 141
 
 
 def test_a_terminal_that_speaks_ascii_gets_valid_json() -> None:

@@ -19,10 +19,12 @@ from typing import NoReturn
 import click
 
 from etl.cli import output
-from etl.cli.options import Context, Given, Interrupted
+from etl.cli.options import Context, Given, Interrupted, Unread
 from etl.errors import ConfigError, EtlError, LeaseHeld, UsageError
 
 FAILED, WRONG_USAGE, LEASE_HELD, INTERRUPTED, TERMINATED = 1, 2, 4, 130, 143
+#: Who read stdout went away: what a shell says of a program that SIGPIPE ended.
+UNREAD = 141
 
 #: A cause is one line on the screen; -vv shows the whole.
 _LONGEST_CAUSE = 300
@@ -61,9 +63,9 @@ def run(call: Callable[[Given], object], args: Sequence[str]) -> int:
             sys.stdout.flush()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BrokenPipeError:
+    except (BrokenPipeError, Unread):
         _forget_stdout()
-        return FAILED
+        return UNREAD
     # The one place where everything is caught: what is not expected is reported as a bug.
     except BaseException as error:  # noqa: BLE001
         return _report(error, given, wants_json=_wants_json(args))
@@ -108,7 +110,8 @@ def _failure(error: BaseException) -> Failure:
         return Failure(_code(error), kind, lines, because, trace=trace)
     if isinstance(error, OSError):
         # A full disk or a file that may not be written is no bug of ours.
-        return Failure(FAILED, kind, [str(error)], because, trace=trace)
+        code = UNREAD if isinstance(error, BrokenPipeError) else FAILED
+        return Failure(code, kind, [str(error)], because, trace=trace)
     hint = "this is a bug in ftmirror; please report it with the lines above"
     return Failure(FAILED, kind, [f"{kind}: {error}"], because, hint, trace, is_bug=True)
 

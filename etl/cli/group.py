@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 import etl
 from etl.cli.helping import Helpful
-from etl.cli.options import Given, common_options, epilog
+from etl.cli.options import Given, Unread, common_options, epilog
 
 #: Name → where the command is, and the first line of its help (a test holds the two equal).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -88,6 +88,20 @@ class LazyGroup(Helpful, click.Group):
         if not standalone_mode:
             return plain(None)
         sys.exit(run(plain, sys.argv[1:] if args is None else args))
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse, which may print a help page."""
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError as error:
+            raise Unread from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise Unread from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the table: as one meets them, not by alphabet."""

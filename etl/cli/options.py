@@ -49,6 +49,10 @@ class Interrupted(Exception):
     """A command was told to stop; the interrupt itself is the first argument."""
 
 
+class Unread(Exception):
+    """Who read stdout went away; click would make exit code 1 of the error itself."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What the common options said, wherever they stood."""
@@ -234,10 +238,13 @@ class _Moment(ParamType):
         if re.match(r"[0-9]+-", value):
             day = DATE.convert(value, param, ctx)
             return dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC)
+        from etl.settings import duration
+
         try:
-            return dt.datetime.now(dt.UTC) - dt.timedelta(
-                seconds=DURATION.convert(value, param, ctx)
-            )
+            return dt.datetime.now(dt.UTC) - dt.timedelta(seconds=duration(value))
+        except ValueError as error:
+            dates = "a date is written YYYY-MM-DD, as 2026-01-31"
+            self.fail(f"{value!r}: {dates}; {error}", param, ctx)
         except OverflowError:
             self.fail(f"{value!r}: that is before all calendars", param, ctx)
 

@@ -56,8 +56,8 @@ def export(
     where it cannot be read.
     """
     parquet_files.require(*_NEEDS.get(wanted.format, ()))
-    write = _focus if wanted.format.startswith("focus") else _tables
-    with folder.made(directory) as into:
+    write = _focus if wanted.format.startswith("focus") else partial(_tables, directory=directory)
+    with folder.made(directory, wanted.format) as into:
         head = folder.head(wanted.format, migrate.head(), wanted.since)
         manifest = {**head, **write(engine, into, wanted, step)}
         folder.save(into, manifest)
@@ -67,15 +67,20 @@ def export(
 # What is in it
 
 
-def _tables(engine: Engine, into: Path, wanted: Wanted, step: Step) -> dict[str, Any]:
+def _tables(
+    engine: Engine, into: Path, wanted: Wanted, step: Step, *, directory: Path
+) -> dict[str, Any]:
     found = []
     with reading.snapshot(engine) as connection:
-        for one in choosing.chosen(relations.known(connection), wanted.tables):
+        chosen = choosing.chosen(relations.known(connection), wanted.tables)
+        folder.require_tables(directory, {one.name for one in chosen})
+        for one in chosen:
             relation = one.relation
             write = _writer(wanted, is_parted=relation.time is not None)
             # Closed before the connection is, whatever becomes of the files.
             with closing(reading.rows(connection, one, wanted.since)) as batches:
-                files = write(into, one.name, one.columns, _told(batches, one.name, step))
+                of = reading.count(connection, one, wanted.since)
+                files = write(into, one.name, one.columns, _told(batches, one.name, step, of))
             entry = _entry(into, one.name, relation.kind, one.columns, files)
             since = relation.time or ("jobs.created_at" if relation.is_of_a_job else None)
             found.append({**entry, "time": relation.time, "since": wanted.since and since})
@@ -111,12 +116,14 @@ def _writer(wanted: Wanted, *, is_parted: bool) -> _Writer:
     return writers[wanted.format]
 
 
-def _told(batches: Iterator[list[Row]], name: str, step: Step) -> Iterator[list[Row]]:
+def _told(
+    batches: Iterator[list[Row]], name: str, step: Step, of: int | None = None
+) -> Iterator[list[Row]]:
     count = 0
     for batch in batches:
         yield batch
         count += len(batch)
-        step(name, count, None)
+        step(name, count, of)
 
 
 # The manifest

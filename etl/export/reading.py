@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     cast,
     column,
+    func,
     select,
     type_coerce,
 )
@@ -30,6 +31,8 @@ from etl.export.relations import Relation
 
 #: Rows that are held at once.
 BATCH = 5_000
+#: Views that are dear to count, with a row for each job.
+A_ROW_A_JOB = frozenset({"billable_usage", "job_costs", "job_overview", "job_times"})
 
 Row = tuple[Any, ...]
 
@@ -56,6 +59,20 @@ def rows(
     kinds = [*wanted.columns.values(), *(relation.columns[name] for name in times)]
     names = [*wanted.columns, *times]
     yield from streamed(connection, query, relation.name, dict(enumerate(kinds)), names)
+
+
+def count(connection: Connection, wanted: Chosen, since: datetime | None) -> int | None:
+    """How many rows there will be, where that is cheap to ask; else None."""
+    relation = wanted.relation
+    if relation.kind == "table":
+        source = named(relation.name, *(column(name) for name in relation.columns))
+        query = select(func.count()).select_from(source)
+        query = query if since is None else _since(query, source, relation, since)
+    elif relation.name in A_ROW_A_JOB and since is None:
+        query = select(func.count()).select_from(named("jobs"))
+    else:
+        return None
+    return int(connection.execute(query).scalar_one())
 
 
 def streamed(

@@ -41,12 +41,12 @@ def write(engine: Engine, directory: Path, *, progress: Progress) -> dict[str, A
     of it is written, and not before. `progress` is called with a table's name, how many of its rows
     are written, and how many it has.
 
-    Raises UsageError where something else is in the directory, SchemaOutOfDate, StoreError, and
-    EtlError where the disk does not take it.
+    Raises UsageError where anything is in the directory, SchemaOutOfDate, StoreError, and EtlError
+    where the disk does not take it.
     """
     migrate.require_current(engine)
     copies.require_whole(engine)
-    with folder.made(directory) as into, snapshot(engine) as mirror:
+    with folder.made(directory, FORMAT) as into, snapshot(engine) as mirror:
         manifest: dict[str, Any] = {
             **folder.head(FORMAT, migrate.head()),
             "format_version": FORMAT_VERSION,

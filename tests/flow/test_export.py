@@ -253,6 +253,27 @@ def test_an_export_is_of_one_moment(mirror: Engine, tmp_path: Path) -> None:
     assert len(database_rows(mirror, "jobs")) == 7
 
 
+def test_of_how_many_is_told_where_that_is_cheap(mirror: Engine, tmp_path: Path) -> None:
+    told: dict[str, tuple[int, int | None]] = {}
+
+    def step(name: str, rows: int, of: int | None) -> None:
+        told[name] = rows, of
+
+    names = ["jobs", "job_costs", "job_times", "job_overview", "billable_usage", "spend_by_month"]
+    export(mirror, tmp_path / "out", Wanted("jsonl", names), step=step)
+    months = told.pop("spend_by_month")
+    assert (months[0] > 0, months[1]) == (True, None)
+    assert told == dict.fromkeys(names[:-1], (6, 6))
+    since = datetime(2025, 2, 1, tzinfo=UTC)
+    wanted = Wanted("jsonl", ["jobs", "job_usage", "job_times"], since)
+    manifest = export(mirror, tmp_path / "young", wanted, step=step)
+    rows = {one["name"]: one["rows"] for one in manifest["tables"]}
+    assert 0 < rows["jobs"] < 6
+    assert told["jobs"] == (rows["jobs"], rows["jobs"])
+    assert told["job_usage"] == (rows["job_usage"], rows["job_usage"])
+    assert told["job_times"] == (rows["job_times"], None)
+
+
 def test_only_rows_since_a_day(alone: Engine, tmp_path: Path) -> None:
     tables = ["jobs:id", "job_metadata", "job_costs:job_id", "spend_by_month", "training_metrics"]
     manifest = export(

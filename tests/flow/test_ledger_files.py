@@ -255,7 +255,7 @@ def test_a_cut_export_leaves_nothing_and_none_is_written_over(
     with pytest.raises(Cut):
         files.write(original, tmp_path / "other", progress=step)
     assert sorted(tmp_path.iterdir()) == before
-    with pytest.raises(UsageError, match=r"holds a ledger of .*, which nothing replaces"):
+    with pytest.raises(UsageError, match=r"holds a ledger export of .*, which nothing replaces"):
         files.write(original, export, progress=nothing)
     (tmp_path / "empty").mkdir()
     files.write(original, tmp_path / "empty", progress=nothing)
